@@ -1,0 +1,1 @@
+"""Regression tests for model routing, as a pytest plugin."""

@@ -1,0 +1,111 @@
+"""
+The exceptions of the package, in one tree.
+
+    ModelRouteError                     everything below; catch this to catch all
+    +-- SettingsError                   [tool.modelroute] or modelroute.toml cannot be used
+    +-- ThresholdError                  a step_threshold marker or a [thresholds.<step>] table cannot be judged
+    +-- CasesError                      a file or list of cases cannot be used
+    +-- ScoreError                      a scorer returned something that is not a score
+    +-- EvaluationError                 a step cannot be evaluated as asked
+    +-- ScriptError                     a scripted reply or fault is described wrongly
+    +-- MalformedExchange               a request or reply is not in the provider's format
+    +-- PriceUnknown                    a model has no price
+    +-- ProviderError                   the router's client got an error from a provider
+    +-- VirtualTimeError                the clock of a test cannot be moved as asked
+    +-- MissingExtra                    an optional package is not installed
+    +-- NetworkBlocked                  (also a ConnectionRefusedError) a connection left this machine
+    UnscriptedCall                      (a BaseException) no script answers a call
+    ScriptRaised                        (a BaseException) the function of a script raised
+
+The last two do not derive from Exception on purpose: a router that catches Exception and falls back would take a hole in
+the test for an outage, go on, and pass.
+"""
+
+from __future__ import annotations
+
+
+class ModelRouteError(Exception):
+    """Base of the errors that this package raises."""
+
+
+class SettingsError(ModelRouteError):
+    """The settings cannot be used; the message names the file, the key and what was expected."""
+
+
+class ThresholdError(ModelRouteError):
+    """A limit of a step is unknown, impossible or missing."""
+
+
+class CasesError(ModelRouteError):
+    """Cases are malformed, duplicated or absent; the message names the file and the line."""
+
+
+class ScoreError(ModelRouteError):
+    """A scorer returned something other than a bool or a number from 0 to 1."""
+
+
+class EvaluationError(ModelRouteError):
+    """A step cannot be evaluated as asked, for example an async function inside a running loop."""
+
+
+class ScriptError(ModelRouteError):
+    """A script is described wrongly, or can never match."""
+
+
+class MalformedExchange(ModelRouteError):
+    """A request or a reply is not in the format of its provider."""
+
+
+class PriceUnknown(ModelRouteError):
+    """A model has no price; the message says how to give it one."""
+
+
+class ProviderError(ModelRouteError):
+    """
+    A provider answered the router's own client with an error, or not at all.
+
+    Attributes:
+        status: HTTP status, or None where no answer came.
+        code: The provider's own word for the error, or None.
+        model: The model that was asked for.
+        retry_after: Seconds the provider asked to wait, or None.
+
+    """
+
+    def __init__(
+        self, message: str, *, model: str, status: int | None, code: str | None, retry_after: float | None
+    ) -> None:
+        """Keep what a caller decides on next to the message."""
+        super().__init__(message)
+        self.model = model
+        self.status = status
+        self.code = code
+        self.retry_after = retry_after
+
+
+class VirtualTimeError(ModelRouteError):
+    """The clock of a test cannot be moved as asked."""
+
+
+class MissingExtra(ModelRouteError):
+    """An optional package is not installed."""
+
+    def __init__(self, package: str, *, extra: str, needed_for: str) -> None:
+        """Name the package, what needs it and the extra that brings it."""
+        super().__init__(f"{needed_for} needs {package}: pip install 'pytest-modelroute[{extra}]'")
+
+
+class NetworkBlocked(ModelRouteError, ConnectionRefusedError):
+    """
+    A connection beyond this machine was refused.
+
+    It is a ConnectionRefusedError, so client libraries treat it as what it is for them: a host that cannot be reached.
+    """
+
+
+class UnscriptedCall(BaseException):
+    """A provider was called and no script answers; derives from BaseException so that no fallback hides it."""
+
+
+class ScriptRaised(BaseException):
+    """The function of a script raised; derives from BaseException so that it is not taken for an outage."""

@@ -1,0 +1,288 @@
+"""Anthropic messages: POST {base}/v1/messages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from pytest_modelroute.errors import MalformedExchange
+from pytest_modelroute.providers.exchange import (
+    FinishReason,
+    Message,
+    ProviderReply,
+    ProviderRequest,
+    Tool,
+    ToolCall,
+    Usage,
+    WireRequest,
+    estimate_usage,
+)
+from pytest_modelroute.providers.language import (
+    arguments_of,
+    content_of,
+    count,
+    mapping,
+    objects,
+    read_message,
+    read_object,
+    text_of,
+    write_object,
+)
+from pytest_modelroute.providers.sse import read_events, write_event
+
+_WHAT: Final = "an Anthropic message"
+_OWN_MEMBERS: Final = frozenset({"model", "messages", "system", "stream", "tools"})
+_DEFAULT_MAX_TOKENS: Final = 1024
+"max_tokens is required by this format alone."
+_KINDS: Final[Mapping[str, str]] = {
+    "rate_limited": "rate_limit_error",
+    "overloaded": "overloaded_error",
+    "authentication": "authentication_error",
+    "server_error": "api_error",
+    "unavailable": "api_error",
+}
+"Error class -> the error type that Anthropic sends."
+_STOP_REASONS: Final[Mapping[FinishReason, str]] = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "tool_calls": "tool_use",
+    "content_filter": "refusal",
+}
+_FINISH: Final[Mapping[str, FinishReason]] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "pause_turn": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+
+
+class AnthropicMessages:
+    """The format of /v1/messages."""
+
+    name = "anthropic-messages"
+    provider = "anthropic"
+
+    def recognises(self, path: str) -> bool:
+        """Any path that ends in /v1/messages; counting tokens is not a call of a model."""
+        return path.endswith("/v1/messages")
+
+    def read_request(self, body: bytes) -> ProviderRequest:
+        """Read a request; the system prompt becomes the first message."""
+        value = read_object(body, what=f"{_WHAT} request")
+        model, messages = value.get("model"), objects(value.get("messages"))
+        if not isinstance(model, str) or messages is None:
+            raise MalformedExchange(f"{_WHAT} request needs a model and a list of messages; it has {sorted(value)}")
+        system = [read_message("system", value["system"], what=_WHAT)] if "system" in value else []
+        return ProviderRequest(
+            model=model,
+            messages=(
+                *system,
+                *(read_message(str(entry.get("role", "")), entry.get("content"), what=_WHAT) for entry in messages),
+            ),
+            stream=value.get("stream") is True,
+            tools=tuple(_read_tool(entry) for entry in objects(value.get("tools")) or ()),
+            params={key: entry for key, entry in value.items() if key not in _OWN_MEMBERS},
+            body=value,
+        )
+
+    def write_request(self, request: ProviderRequest, key: str) -> WireRequest:
+        """Write a request; system messages move to the member that this format keeps for them."""
+        value: dict[str, Any] = {
+            "model": request.model,
+            "max_tokens": _DEFAULT_MAX_TOKENS,
+            "messages": [
+                {"role": message.role, "content": content_of(message)}
+                for message in request.messages
+                if message.role != "system"
+            ],
+            **request.params,
+        }
+        system = [message for message in request.messages if message.role == "system"]
+        if system:
+            value["system"] = _write_system(system)
+        if request.tools:
+            value["tools"] = [
+                {"name": tool.name, "description": tool.description, "input_schema": dict(tool.parameters)}
+                for tool in request.tools
+            ]
+        if request.stream:
+            value["stream"] = True
+        return WireRequest(
+            path="/v1/messages",
+            headers={"x-api-key": key, "anthropic-version": "2023-06-01", "content-type": "application/json"},
+            body=write_object(value),
+        )
+
+    def write_reply(self, request: ProviderRequest, reply: ProviderReply) -> bytes:
+        """Write a whole answer."""
+        content: list[dict[str, Any]] = []
+        if reply.text or not reply.tool_calls:
+            content.append({"type": "text", "text": reply.text})
+        content += [
+            {"type": "tool_use", "id": call.id, "name": call.name, "input": dict(call.arguments)}
+            for call in reply.tool_calls
+        ]
+        usage = reply.usage or estimate_usage(request, reply.text)
+        value = _head(request, reply, usage)
+        value["content"] = content
+        value["stop_reason"] = _STOP_REASONS[reply.finish_reason]
+        value["usage"]["output_tokens"] = usage.total_output
+        return write_object(value)
+
+    def write_stream(self, request: ProviderRequest, reply: ProviderReply, pieces: Sequence[str]) -> list[bytes]:
+        """Write a stream; each frame needs its `event:` line, or clients read nothing."""
+        usage = reply.usage or estimate_usage(request, reply.text)
+        frames = [
+            _frame("content_block_delta", index=0, delta={"type": "text_delta", "text": piece}) for piece in pieces
+        ]
+        frames[0] = (
+            _frame("message_start", message=_head(request, reply, usage))
+            + _frame("content_block_start", index=0, content_block={"type": "text", "text": ""})
+            + frames[0]
+        )
+        frames[-1] += _frame("content_block_stop", index=0)
+        frames[-1] += b"".join(_stream_tool_call(index, call) for index, call in enumerate(reply.tool_calls, start=1))
+        stop = {"stop_reason": _STOP_REASONS[reply.finish_reason], "stop_sequence": None}
+        frames[-1] += _frame("message_delta", delta=stop, usage={"output_tokens": usage.total_output})
+        frames[-1] += _frame("message_stop")
+        return frames
+
+    def write_error(self, status: int, kind: str, message: str) -> bytes:
+        """Write the body of an error."""
+        error = {"type": _KINDS.get(kind, "invalid_request_error" if status < 500 else "api_error"), "message": message}  # noqa: PLR2004
+        return write_object({"type": "error", "error": error, "request_id": "req_scripted"})
+
+    def read_reply(self, body: bytes) -> ProviderReply:
+        """Read a whole answer."""
+        value = read_object(body, what=f"{_WHAT} reply")
+        blocks = objects(value.get("content"))
+        if blocks is None:
+            raise MalformedExchange(f"{_WHAT} reply has no list of content; it has {sorted(value)}")
+        return ProviderReply(
+            text="".join(text_of(block) for block in blocks),
+            model=str(value.get("model") or ""),
+            usage=_read_usage(mapping(value.get("usage"))) if value.get("usage") else None,
+            finish_reason=_FINISH.get(str(value.get("stop_reason")), "stop"),
+            tool_calls=tuple(_read_tool_call(block) for block in blocks if block.get("type") == "tool_use"),
+        )
+
+    def read_stream(self, body: bytes) -> ProviderReply:
+        """Read a stream that has ended."""
+        reader = _StreamReader()
+        for event in read_events(body):
+            reader.take(read_object(event.data, what=f"an event of {_WHAT}"))
+        return reader.reply()
+
+    def read_error(self, body: bytes) -> tuple[str | None, str]:
+        """Type and message of an error."""
+        error = mapping(read_object(body, what=f"{_WHAT} error").get("error"))
+        return (str(error["type"]) if error.get("type") else None), str(error.get("message") or "")
+
+
+class _StreamReader:
+    """Joins the events of a stream; usage is cumulative, so that later numbers replace earlier ones."""
+
+    def __init__(self) -> None:
+        self._text = ""
+        self._model = ""
+        self._stop = ""
+        self._usage: dict[str, Any] = {}
+        self._blocks: dict[int, dict[str, Any]] = {}
+
+    def take(self, event: dict[str, Any]) -> None:
+        kind, delta, index = event.get("type"), mapping(event.get("delta")), count(event.get("index"))
+        if kind == "message_start":
+            message = mapping(event.get("message"))
+            self._model = str(message.get("model") or "")
+            self._usage |= mapping(message.get("usage"))
+        elif kind == "content_block_start":
+            self._blocks[index] = {**mapping(event.get("content_block")), "_json": ""}
+        elif kind == "content_block_delta":
+            self._text += text_of(delta)
+            if index in self._blocks:
+                self._blocks[index]["_json"] += str(delta.get("partial_json") or "")
+        elif kind == "message_delta":
+            self._stop = str(delta.get("stop_reason") or self._stop)
+            self._usage |= mapping(event.get("usage"))
+        elif kind == "error":
+            message = mapping(event.get("error")).get("message")
+            raise MalformedExchange(f"the stream of {_WHAT} ended in an error: {message}")
+
+    def reply(self) -> ProviderReply:
+        tools = [block for _, block in sorted(self._blocks.items()) if block.get("type") == "tool_use"]
+        return ProviderReply(
+            text=self._text,
+            model=self._model,
+            usage=_read_usage(self._usage) if self._usage else None,
+            finish_reason=_FINISH.get(self._stop, "stop"),
+            tool_calls=tuple(_read_tool_call({**block, "input": arguments_of(block["_json"])}) for block in tools),
+        )
+
+
+def _head(request: ProviderRequest, reply: ProviderReply, usage: Usage) -> dict[str, Any]:
+    return {
+        "id": "msg_scripted",
+        "type": "message",
+        "role": "assistant",
+        "model": reply.model or request.model,
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": {
+            "input_tokens": usage.fresh_input,
+            "cache_creation_input_tokens": usage.cache_write,
+            "cache_read_input_tokens": usage.cache_read,
+            "output_tokens": 0,
+        },
+    }
+
+
+def _frame(kind: str, **members: Any) -> bytes:
+    return write_event({"type": kind, **members}, name=kind)
+
+
+def _stream_tool_call(index: int, call: ToolCall) -> bytes:
+    block = {"type": "tool_use", "id": call.id, "name": call.name, "input": {}}
+    delta = {"type": "input_json_delta", "partial_json": json.dumps(dict(call.arguments), ensure_ascii=False)}
+    return (
+        _frame("content_block_start", index=index, content_block=block)
+        + _frame("content_block_delta", index=index, delta=delta)
+        + _frame("content_block_stop", index=index)
+    )
+
+
+def _read_usage(usage: Mapping[str, Any]) -> Usage:
+    """input_tokens exclude both cache buckets; thinking is counted in output_tokens and not told apart."""
+    return Usage(
+        fresh_input=count(usage.get("input_tokens")),
+        cache_read=count(usage.get("cache_read_input_tokens")),
+        cache_write=count(usage.get("cache_creation_input_tokens")),
+        output=count(usage.get("output_tokens")),
+    )
+
+
+def _write_system(messages: Sequence[Message]) -> Any:
+    """One plain system message stays a string; several, or parts, become a list of parts."""
+    if len(messages) == 1:
+        return content_of(messages[0])
+    return [
+        part for message in messages for part in (message.parts or ({"type": "text", "text": message.text},))
+    ]
+
+
+def _read_tool(entry: Mapping[str, Any]) -> Tool:
+    return Tool(
+        name=str(entry.get("name", "")),
+        description=str(entry.get("description") or ""),
+        parameters=mapping(entry.get("input_schema")),
+    )
+
+
+def _read_tool_call(block: Mapping[str, Any]) -> ToolCall:
+    return ToolCall(
+        name=str(block.get("name", "")), arguments=mapping(block.get("input")), id=str(block.get("id") or "call_1")
+    )

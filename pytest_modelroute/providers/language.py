@@ -1,0 +1,133 @@
+"""What every language module offers, and the helpers they share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, cast
+
+from pytest_modelroute.errors import MalformedExchange
+from pytest_modelroute.providers.exchange import Message, ProviderReply, ProviderRequest, WireRequest
+
+
+class Language(Protocol):
+    """
+    One wire format: reading and writing its requests, replies, streams and errors.
+
+    What is written can be read back: `read_request(write_request(r).body)` is r, `read_reply(write_reply(r, a))` is a, and
+    so is `read_stream(b"".join(write_stream(r, a, pieces)))`.
+    """
+
+    name: str
+    "The name of the format in logs and messages, such as openai-chat."
+    provider: str
+    "Whose format it is; the provider of a call to a host that is not known."
+
+    def recognises(self, path: str) -> bool:
+        """Whether a POST to this path of any host is a call in this format."""
+        ...
+
+    def read_request(self, body: bytes) -> ProviderRequest:
+        """Read a request; MalformedExchange where it is not one."""
+        ...
+
+    def write_request(self, request: ProviderRequest, key: str) -> WireRequest:
+        """Write a request, with the header that carries the key."""
+        ...
+
+    def write_reply(self, request: ProviderRequest, reply: ProviderReply) -> bytes:
+        """Write a whole answer; the same call gives the same bytes."""
+        ...
+
+    def write_stream(self, request: ProviderRequest, reply: ProviderReply, pieces: Sequence[str]) -> list[bytes]:
+        """Write an answer as a stream, one entry of frames for each piece of its text."""
+        ...
+
+    def write_error(self, status: int, kind: str, message: str) -> bytes:
+        """Write the body of an error; `kind` is an error class such as rate_limited."""
+        ...
+
+    def read_reply(self, body: bytes) -> ProviderReply:
+        """Read a whole answer; MalformedExchange where it is not one."""
+        ...
+
+    def read_stream(self, body: bytes) -> ProviderReply:
+        """Read a stream that has ended, usage included; MalformedExchange where it is not one."""
+        ...
+
+    def read_error(self, body: bytes) -> tuple[str | None, str]:
+        """The provider's word for an error (None where it says none) and its message."""
+        ...
+
+
+def read_object(body: bytes | str, *, what: str) -> dict[str, Any]:
+    """The JSON object in a body, or one error that shows what stood there instead."""
+    try:
+        value = json.loads(body)
+    except ValueError as error:
+        raise MalformedExchange(f"{what} is not JSON ({error}): {show(body)}") from None
+    if not isinstance(value, dict):
+        raise MalformedExchange(f"{what} is not a JSON object: {show(body)}")
+    return cast("dict[str, Any]", value)
+
+
+def show(body: bytes | str, limit: int = 120) -> str:
+    """The start of a body, for a message."""
+    text = body.decode("utf-8", errors="replace") if isinstance(body, bytes) else body
+    return repr(text if len(text) <= limit else text[:limit] + "...")
+
+
+def write_object(value: Mapping[str, Any]) -> bytes:
+    """Compact JSON."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def read_message(role: str, content: object, *, what: str) -> Message:
+    """A message whose content is a string, a list of parts or null, as both formats allow."""
+    if content is None:
+        return Message(role=role, text="")
+    if isinstance(content, str):
+        return Message(role=role, text=content)
+    parts = objects(content)
+    if parts is None:
+        raise MalformedExchange(f"{what}: the content of a {role} message is {type(content).__name__}, not text or parts")
+    return Message(role=role, text="".join(text_of(part) for part in parts), parts=tuple(parts))
+
+
+def text_of(part: Mapping[str, Any]) -> str:
+    """The text of a part; empty for images, tool results and the like."""
+    text = part.get("text")
+    return text if isinstance(text, str) else ""
+
+
+def content_of(message: Message) -> Any:
+    """The content of a message as it is sent: the parts where it has them, else the text."""
+    return message.text if message.parts is None else [dict(part) for part in message.parts]
+
+
+def mapping(value: object) -> dict[str, Any]:
+    """The value where it is an object, else an empty one: providers leave members out or send null."""
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def objects(value: object) -> list[dict[str, Any]] | None:
+    """The value where it is a list of objects, else None."""
+    if isinstance(value, list) and all(isinstance(entry, dict) for entry in cast("list[object]", value)):
+        return cast("list[dict[str, Any]]", value)
+    return None
+
+
+def count(value: object) -> int:
+    """A number of tokens; what is absent, null or nonsense counts as 0, as clients read it."""
+    return value if isinstance(value, int) and value > 0 else 0
+
+
+def arguments_of(text: object) -> dict[str, Any]:
+    """Arguments of a tool call from the JSON text that carries them; kept under `_raw` where a model broke the JSON."""
+    if not isinstance(text, str) or not text:
+        return {}
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {"_raw": text}
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {"_raw": text}

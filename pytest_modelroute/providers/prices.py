@@ -1,0 +1,82 @@
+"""What a call costs, in USD as Decimal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from pytest_modelroute.errors import PriceUnknown
+from pytest_modelroute.providers.exchange import Usage
+
+_MILLION = Decimal(1_000_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """USD per million tokens; a cache price left out is the price of fresh input."""
+
+    input: Decimal
+    output: Decimal
+    cache_read: Decimal | None = None
+    cache_write: Decimal | None = None
+
+    def cost(self, usage: Usage) -> Decimal:
+        """USD of a usage: each bucket times its price; reasoning is billed as output."""
+        cache_read = self.input if self.cache_read is None else self.cache_read
+        cache_write = self.input if self.cache_write is None else self.cache_write
+        return (
+            usage.fresh_input * self.input
+            + usage.cache_read * cache_read
+            + usage.cache_write * cache_write
+            + usage.total_output * self.output
+        ) / _MILLION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceBook:
+    """Prices by model: the project's own first, then the table of genai-prices, whose version the project pins."""
+
+    own: Mapping[str, Price] = field(default_factory=dict[str, Price])
+
+    def cost(self, model: str, usage: Usage, *, provider: str | None = None) -> Decimal:
+        """
+        USD of one call.
+
+        Args:
+            model: The model as asked for on the wire; dated versions are found under their family.
+            usage: What the reply reported.
+            provider: Whose price, where several providers serve the model.
+
+        Raises:
+            PriceUnknown: Neither the project nor genai-prices prices the model. Never 0 in its place.
+
+        """
+        price = self.own.get(model)
+        return price.cost(usage) if price is not None else _listed_cost(model, usage, provider)
+
+
+def _listed_cost(model: str, usage: Usage, provider: str | None) -> Decimal:
+    from genai_prices import Usage as ListedUsage
+    from genai_prices import calc_price
+
+    listed = ListedUsage(
+        input_tokens=usage.total_input,
+        cache_read_tokens=usage.cache_read,
+        cache_write_tokens=usage.cache_write,
+        output_tokens=usage.total_output,
+    )
+    # A provider that the table does not know may still serve a model that it does.
+    for provider_id in (provider, None):
+        try:
+            return Decimal(calc_price(listed, model, provider_id=provider_id).total_price)
+        except LookupError:
+            continue
+    raise PriceUnknown(
+        f"{model!r} has no price: genai-prices does not list it and the settings do not price it.\n"
+        "Price it in pyproject.toml, in USD per million tokens (0 for a model that costs nothing):\n"
+        "  [tool.modelroute.models.<alias>]\n"
+        f'  model = "{model}"\n'
+        "  input_price = 0.25\n"
+        "  output_price = 2.00"
+    )
