@@ -213,6 +213,8 @@ class _StreamReader:
             raise MalformedExchange(f"the stream of {_WHAT} ended in an error: {message}")
 
     def reply(self) -> ProviderReply:
+        if not self._stop:
+            raise MalformedExchange(f"the stream of {_WHAT} was cut off: no event gives a stop_reason")
         tools = [block for _, block in sorted(self._blocks.items()) if block.get("type") == "tool_use"]
         return ProviderReply(
             text=self._text,

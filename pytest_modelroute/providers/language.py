@@ -52,7 +52,7 @@ class Language(Protocol):
         ...
 
     def read_stream(self, body: bytes) -> ProviderReply:
-        """Read a stream that has ended, usage included; MalformedExchange where it is not one."""
+        """Read a stream that has ended, usage included; MalformedExchange where it is not one, or was cut off."""
         ...
 
     def read_error(self, body: bytes) -> tuple[str | None, str]:

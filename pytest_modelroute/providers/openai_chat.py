@@ -166,7 +166,7 @@ class OpenAIChat:
 
     def read_stream(self, body: bytes) -> ProviderReply:
         """Read a stream that has ended."""
-        text, model, finish = "", "", "stop"
+        text, model, finish = "", "", ""
         usage: Usage | None = None
         calls: dict[int, dict[str, Any]] = {}
         for value in _chunks(body):
@@ -178,6 +178,8 @@ class OpenAIChat:
                 finish = str(choice.get("finish_reason") or finish)
                 for part in objects(delta.get("tool_calls")) or ():
                     _merge_tool_call(calls, part)
+        if not finish:
+            raise MalformedExchange(f"the stream of {_WHAT} was cut off: no chunk gives a finish_reason")
         return ProviderReply(
             text=text,
             model=model,

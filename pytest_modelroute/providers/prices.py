@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from pytest_modelroute.errors import PriceUnknown
 from pytest_modelroute.providers.exchange import Usage
+from pytest_modelroute.providers.registry import BASE_URLS
 
 _MILLION = Decimal(1_000_000)
 
@@ -60,18 +61,19 @@ def _listed_cost(model: str, usage: Usage, provider: str | None) -> Decimal:
     from genai_prices import Usage as ListedUsage
     from genai_prices import calc_price
 
+    # A host that is not known may serve a model under a name of its own; a provider that is known and does not list the
+    # model must not be priced as somebody else.
+    provider_id = provider if provider == "azure" or provider in BASE_URLS else None
     listed = ListedUsage(
         input_tokens=usage.total_input,
         cache_read_tokens=usage.cache_read,
         cache_write_tokens=usage.cache_write,
         output_tokens=usage.total_output,
     )
-    # A provider that the table does not know may still serve a model that it does.
-    for provider_id in (provider, None):
-        try:
-            return Decimal(calc_price(listed, model, provider_id=provider_id).total_price)
-        except LookupError:
-            continue
+    try:
+        return Decimal(calc_price(listed, model, provider_id=provider_id).total_price)
+    except LookupError:
+        pass
     raise PriceUnknown(
         f"{model!r} has no price: genai-prices does not list it and the settings do not price it.\n"
         "Price it in pyproject.toml, in USD per million tokens (0 for a model that costs nothing):\n"

@@ -1,0 +1,221 @@
+"""One test's wire: what is sent becomes an exchange, is logged, and is answered by a script where there are scripts."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from pytest_modelroute.errors import MalformedExchange, UnscriptedCall
+from pytest_modelroute.providers.language import Language
+from pytest_modelroute.providers.prices import PriceBook
+from pytest_modelroute.providers.registry import LANGUAGES, language_for, provider_of
+from pytest_modelroute.wire.answers import Answer
+from pytest_modelroute.wire.call_log import CallLog, ProviderCall
+from pytest_modelroute.wire.labels import Label, current_label
+from pytest_modelroute.wire.network_guard import NetworkGuard
+from pytest_modelroute.wire.scripted import MockProviders
+from pytest_modelroute.wire.virtual_time import VirtualTime
+
+_real_perf_counter = time.perf_counter
+
+
+class Wire:
+    """
+    What a test shares between its fixtures: log, scripts, guard, clock, and what went wrong unseen by the test.
+
+    Attributes:
+        calls: The log.
+        scripts: The scripted providers; None where replies come from the network.
+        guard: The network guard; None where the network is open.
+        clock: Virtual time; None where time is real.
+        running: The label of the case that an evaluation is at, for calls that carry none.
+        unlabelled_is_ambiguous: Whether several cases are under way at once.
+
+    """
+
+    def __init__(self, *, prices: PriceBook, provider_hosts: Sequence[tuple[str, str]] = ()) -> None:
+        """
+        An empty wire.
+
+        Args:
+            prices: What calls cost.
+            provider_hosts: (host, provider) pairs beyond the known ones.
+
+        """
+        self.calls = CallLog()
+        self.scripts: MockProviders | None = None
+        self.guard: NetworkGuard | None = None
+        self.clock: VirtualTime | None = None
+        self.running: Label | None = None
+        self.unlabelled_is_ambiguous = False
+        self._prices = prices
+        self._hosts = dict(provider_hosts)
+        self._failures: list[str] = []
+        self._real_start = _real_perf_counter()
+
+    @property
+    def now(self) -> float:
+        """Seconds since the test began, on the clock of this test."""
+        return _real_perf_counter() - self._real_start if self.clock is None else self.clock.now
+
+    @property
+    def clock_name(self) -> str:
+        """Virtual or real, as reports say it."""
+        return "real" if self.clock is None else "virtual"
+
+    def sleep(self, seconds: float) -> None:
+        """Let a latency pass."""
+        (time.sleep if self.clock is None else self.clock.sleep)(seconds)
+
+    async def asleep(self, seconds: float) -> None:
+        """Let a latency pass for the running task."""
+        await (asyncio.sleep if self.clock is None else self.clock.asleep)(seconds)
+
+    def fail(self, message: str) -> None:
+        """Remember something that fails the test, whatever the code under test makes of it."""
+        if message not in self._failures:
+            self._failures.append(message)
+
+    def check_host(self, method: str, url: str, host: str) -> None:
+        """Refuse a request beyond this machine, where the guard is on; names the URL, which a socket no longer knows."""
+        if self.guard is not None and not self.guard.allows(host):
+            spoken = ", ".join(language.name for language in LANGUAGES)
+            self.guard.refuse(host, f"{method} {url} is no provider call that scripts can answer (they speak {spoken})")
+
+    def failures(self) -> list[str]:
+        """What went wrong so far, beyond what the test itself raised."""
+        return [*self._failures, *(self.guard.refused if self.guard is not None else ())]
+
+    def open(
+        self, *, method: str, url: str, host: str, path: str, body: Callable[[], bytes], client: str
+    ) -> Exchange | None:
+        """
+        Log a request and find its answer; None for a request that is no call of a model.
+
+        Raises:
+            UnscriptedCall: Providers are scripted and no script answers.
+            ScriptRaised: The function of a script raised.
+
+        """
+        language = language_for(method, path)
+        if language is None:
+            return None
+        call = self._log(language, url, host, body(), client)
+        if call is None:
+            return None
+        if self.scripts is None:
+            call.answered_by = "network"
+            return Exchange(self, call, language, None)
+        try:
+            answer = self.scripts.answer(call, language)
+        except BaseException as error:
+            call.error = "unscripted" if isinstance(error, UnscriptedCall) else "script raised"
+            self.fail(str(error))
+            raise
+        return Exchange(self, call, language, answer)
+
+    def _log(self, language: Language, url: str, host: str, body: bytes, client: str) -> ProviderCall | None:
+        try:
+            request = language.read_request(body)
+        except MalformedExchange as error:
+            if self.scripts is None:
+                return None
+            self.fail(f"a call of {url} cannot be read: {error}")
+            raise
+        label = current_label() or self._running_label(url)
+        call = ProviderCall(
+            number=len(self.calls) + 1,
+            provider=self._hosts.get(host) or provider_of(host, language),
+            language=language.name,
+            url=url.partition("?")[0],
+            client=client,
+            request=request,
+            step=label.step,
+            case=label.case,
+            started_s=self.now,
+            prices=self._prices,
+        )
+        self.calls.append(call)
+        if label.calls is not None:
+            label.calls.append(call)
+        return call
+
+    def _running_label(self, url: str) -> Label:
+        if self.unlabelled_is_ambiguous:
+            self.fail(
+                f"a call of {url} came from a thread that carries no label while several cases were under way, so it "
+                "belongs to none of them: evaluate with concurrency=1, or start the thread with "
+                "contextvars.copy_context().run"
+            )
+        return self.running or Label()
+
+
+class Exchange:
+    """A request under way, its log entry and, where it is scripted, its answer."""
+
+    def __init__(self, wire: Wire, call: ProviderCall, language: Language, answer: Answer | None) -> None:
+        """Begin; `answer` is None where the network answers."""
+        self.wire = wire
+        self.call = call
+        self.answer = answer
+        self._language = language
+        self._ended = False
+
+    def begin(self, status: int) -> None:
+        """The head of the response has come."""
+        self.call.status = status
+        if self.answer is not None and self.answer.frames:
+            self.call.ttft_s = self.wire.now - self.call.started_s
+
+    def first_piece(self) -> None:
+        """The first bytes of the body have come."""
+        if self.call.stream:
+            self.call.ttft_s = self.wire.now - self.call.started_s
+
+    def finish(self, body: bytes) -> None:
+        """The client has read the body of a reply from the network, or as much of it as it wanted."""
+        if not self._ended:
+            self.end(error=self._read(body))
+
+    def _read(self, body: bytes) -> str | None:
+        """Read the reply; what was wrong with it, or None."""
+        call = self.call
+        if call.status is None or call.status >= 400:  # noqa: PLR2004
+            return self._error_word(body)
+        try:
+            reply = (self._language.read_stream if call.stream else self._language.read_reply)(body)
+        except MalformedExchange:
+            return "cut off" if call.stream else "malformed"
+        call.reply, call.usage = reply, reply.usage
+        return None
+
+    def end(self, *, error: str | None = None) -> None:
+        """The exchange is over; only the first end counts."""
+        if self._ended:
+            return
+        self._ended = True
+        call, answer = self.call, self.answer
+        call.latency_s = self.wire.now - call.started_s
+        if answer is not None and answer.fault is not None and error != "cancelled":
+            error = error or answer.fault.kind
+        call.error = call.error or error
+        if answer is not None and call.error is None:
+            call.reply, call.usage = answer.reply, answer.usage
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """End the exchange where the network gave no response at all."""
+        try:
+            yield
+        except BaseException as error:
+            self.end(error=type(error).__name__)
+            raise
+
+    def _error_word(self, body: bytes) -> str:
+        try:
+            word, _message = self._language.read_error(body)
+        except MalformedExchange:
+            word = None
+        return word or "error"

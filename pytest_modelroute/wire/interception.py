@@ -1,0 +1,273 @@
+"""
+Interception of httpx and httpx2 in process, through respx's Mocker, at the transport that would open the connection.
+
+At that level custom clients, event hooks and wrapping transports (retries, logging) all run as in life, applications
+mounted in process (ASGI, WSGI) are left alone, and both libraries are served by one object. respx patches and unpatches;
+calls of models are answered here without its router, whose record of every call costs time and memory that grow.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any, ClassVar
+
+import httpx
+from respx import MockRouter
+from respx.mocks import Mocker
+from respx.models import AllMockedAssertionError
+
+from pytest_modelroute.wire.exchanges import Exchange, Wire
+
+_LIBRARIES = tuple(name for name in ("httpx", "httpx2") if find_spec(name) is not None)
+
+
+class WireMocker(Mocker):
+    """Sends what goes through the network transports of httpx and httpx2 to the wires that listen, the newest first."""
+
+    name: ClassVar[str] = "modelroute"
+    targets: ClassVar[list[str]] = [
+        f"{library}._transports.default.{transport}"
+        for library in _LIBRARIES
+        for transport in ("HTTPTransport", "AsyncHTTPTransport")
+    ]
+    target_methods: ClassVar[list[str]] = ["handle_request", "handle_async_request"]
+    wires: ClassVar[list[tuple[Wire, MockRouter]]] = []
+
+    @classmethod
+    def mock(cls, spec: Any) -> Any:
+        """The function that stands in for a transport's method."""
+        library = sys.modules[spec.__module__.partition(".")[0]]
+
+        def handle_request(transport: Any, request: Any) -> Any:
+            wire, router = cls.wires[-1]
+            exchange = _open(wire, request, library, request.read)
+            if exchange is None:
+                return _pass_on(wire, router, request, library) or spec(transport, request)
+            if exchange.answer is None:
+                with exchange.watching():
+                    return _observed(exchange, spec(transport, request), library)
+            return _run(_respond(exchange, request, library), exchange.wire.sleep)
+
+        async def handle_async_request(transport: Any, request: Any) -> Any:
+            wire, router = cls.wires[-1]
+            await request.aread()
+            exchange = _open(wire, request, library, lambda: request.content)
+            if exchange is None:
+                return _pass_on(wire, router, request, library) or await spec(transport, request)
+            if exchange.answer is None:
+                with exchange.watching():
+                    return _observed(exchange, await spec(transport, request), library)
+            return await _run_async(_respond(exchange, request, library), exchange)
+
+        return handle_async_request if inspect.iscoroutinefunction(spec) else handle_request
+
+
+class Interception:
+    """Keeps one wire listening, from `start` to `stop`."""
+
+    def __init__(self, wire: Wire) -> None:
+        """Prepare the respx router that belongs to the wire."""
+        self._wire = wire
+        self.http = MockRouter(using=WireMocker.name, assert_all_called=False)
+
+    def start(self) -> None:
+        """Begin to listen."""
+        for library in _LIBRARIES:
+            import_module(f"{library}._transports.default")
+        WireMocker.wires.append((self._wire, self.http))
+        self.http.start()
+
+    def stop(self) -> None:
+        """Stop listening."""
+        self.http.stop(quiet=True)
+        WireMocker.wires.remove((self._wire, self.http))
+
+
+def _open(wire: Wire, request: Any, library: ModuleType, body: Callable[[], bytes]) -> Exchange | None:
+    """The exchange, where the request is a call of a model."""
+    url = request.url
+    return wire.open(
+        method=request.method, url=str(url), host=url.host, path=url.path, body=body, client=library.__name__
+    )
+
+
+def _pass_on(wire: Wire, router: MockRouter, request: Any, library: ModuleType) -> Any:
+    """The reply of the test's own respx route to a request that calls no model; None lets it go on to the network."""
+    if len(router.routes):
+        try:
+            reply = router.handler(
+                httpx.Request(request.method, str(request.url), headers=request.headers.raw, content=request.read())
+            )
+        except AllMockedAssertionError:
+            pass
+        else:
+            return library.Response(reply.status_code, headers=reply.headers.raw, content=reply.content)
+    wire.check_host(request.method, str(request.url), request.url.host)
+    return None
+
+
+def _respond(exchange: Exchange, request: Any, library: Any) -> Generator[float, None, Any]:
+    """
+    Play an answer: yields the seconds to wait, returns the response, raises what the library raises in life.
+
+    The client's read timeout counts from byte to byte, as in httpx: it is compared with each wait alone.
+    """
+    answer = exchange.answer
+    assert answer is not None  # noqa: S101 - the caller's condition, for the type checker
+    limit = (request.extensions.get("timeout") or {}).get("read")
+    transport = None if answer.fault is None else answer.fault.transport
+    if transport == "read_timeout" and limit is None:
+        exchange.wire.fail(
+            f"read_timeout() on call {exchange.call.number} would wait for ever: the client has no read timeout"
+        )
+        limit = 0.0
+    if transport == "read_timeout" or (limit is not None and answer.delay > limit):
+        yield limit
+        exchange.end(error="timeout")
+        raise library.ReadTimeout("The read operation timed out", request=request)
+    yield answer.delay
+    if transport == "connect":
+        exchange.end(error="connection")
+        raise library.ConnectError("All connection attempts failed", request=request)
+    if answer.frames:
+        body = {"stream": _stream_class(_Frames, library)(exchange, request, library, limit)}
+        exchange.begin(answer.status)
+    else:
+        body = {"content": answer.body}
+        exchange.begin(answer.status)
+        exchange.end()
+    return library.Response(answer.status, headers=dict(answer.headers), request=request, **body)
+
+
+def _run(steps: Generator[float, None, Any], sleep: Callable[[float], None]) -> Any:
+    while True:
+        try:
+            seconds = next(steps)
+        except StopIteration as end:
+            return end.value
+        sleep(seconds)
+
+
+async def _run_async(steps: Generator[float, None, Any], exchange: Exchange) -> Any:
+    try:
+        while True:
+            try:
+                seconds = next(steps)
+            except StopIteration as end:
+                return end.value
+            await exchange.wire.asleep(seconds)
+    except BaseException:
+        # Cancelled while it waited, by a hedge or a timeout of the code under test.
+        exchange.end(error="cancelled")
+        raise
+
+
+@cache
+def _stream_class(logic: type[Any], library: Any) -> type[Any]:
+    """The logic of a stream as a class that the library takes for a stream of its own, sync and async."""
+    return type(logic.__name__, (logic, library.SyncByteStream, library.AsyncByteStream), {})
+
+
+class _Frames:
+    """The frames of a scripted stream, each at its time."""
+
+    def __init__(self, exchange: Exchange, request: Any, library: Any, limit: float | None) -> None:
+        self._exchange = exchange
+        self._request = request
+        self._library = library
+        self._limit = limit
+
+    def _steps(self) -> Iterator[tuple[float, bytes]]:
+        """Each wait and what comes after it; a wait beyond the client's timeout ends the stream."""
+        answer = self._exchange.answer
+        assert answer is not None  # noqa: S101 - only made for an answer
+        for gap, frame in answer.frames:
+            if self._limit is not None and gap > self._limit:
+                yield self._limit, b""
+                self._exchange.end(error="timeout")
+                raise self._library.ReadTimeout("The read operation timed out", request=self._request)
+            yield gap, frame
+
+    def _arrived(self, frame: bytes) -> None:
+        """Clients stop reading at the end marker, which the last frame holds: then the exchange is complete."""
+        answer = self._exchange.answer
+        if answer is not None and frame is answer.frames[-1][1]:
+            self._exchange.end()
+
+    def __iter__(self) -> Iterator[bytes]:
+        for gap, frame in self._steps():
+            if gap:
+                self._exchange.wire.sleep(gap)
+            self._arrived(frame)
+            if frame:
+                yield frame
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for gap, frame in self._steps():
+            if gap:
+                await self._exchange.wire.asleep(gap)
+            self._arrived(frame)
+            if frame:
+                yield frame
+
+    def close(self) -> None:
+        self._exchange.end(error="cancelled")
+
+    async def aclose(self) -> None:
+        self._exchange.end(error="cancelled")
+
+
+class _Watched:
+    """The stream of a reply from the network, read along as the client reads it."""
+
+    def __init__(self, exchange: Exchange, stream: Any, decode: Callable[[bytes], bytes]) -> None:
+        self._exchange = exchange
+        self._stream = stream
+        self._decode = decode
+        self._seen: list[bytes] = []
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._stream:
+            self._see(piece)
+            yield piece
+        self._finish()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for piece in self._stream:
+            self._see(piece)
+            yield piece
+        self._finish()
+
+    def _see(self, piece: bytes) -> None:
+        if not self._seen:
+            self._exchange.first_piece()
+        self._seen.append(piece)
+
+    def _finish(self) -> None:
+        self._exchange.finish(self._decode(b"".join(self._seen)))
+
+    def close(self) -> None:
+        self._stream.close()
+        self._finish()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+        self._finish()
+
+
+def _observed(exchange: Exchange, response: Any, library: Any) -> Any:
+    """A reply of the network, read along without touching it."""
+
+    def decode(body: bytes) -> bytes:
+        content: bytes = library.Response(response.status_code, headers=response.headers, content=body).content
+        return content
+
+    exchange.begin(response.status_code)
+    response.stream = _stream_class(_Watched, library)(exchange, response.stream, decode)
+    return response

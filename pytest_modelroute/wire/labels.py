@@ -1,0 +1,134 @@
+"""Which step and case a call of a provider belongs to, carried by a context variable into tasks."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+from pytest_modelroute.errors import EvaluationError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Label:
+    """The step and case that the code under test is at."""
+
+    step: str | None = None
+    case: str | None = None
+    calls: list[Any] | None = field(default=None, compare=False)
+    "Where an evaluation collects the calls of this case; None outside of one."
+
+
+_current: ContextVar[Label | None] = ContextVar("modelroute_label", default=None)
+
+
+def current_label() -> Label | None:
+    """The label of the running context, or None where it carries none (a foreign thread, code outside any label)."""
+    return _current.get()
+
+
+@contextmanager
+def labelled(label: Label) -> Iterator[None]:
+    """Label everything that runs in this block, tasks started in it included."""
+    token = _current.set(label)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+@contextmanager
+def step_label(step: str) -> Iterator[None]:
+    """Name the step of this block; the case stays as it is."""
+    outer = _current.get() or Label()
+    with labelled(Label(step=step, case=outer.case, calls=outer.calls)):
+        yield
+
+
+@contextmanager
+def attributed(function: Callable[..., Any], step: str) -> Iterator[None]:
+    """
+    Label every call of a function with a step, wherever a loaded module or its class refers to it, for this block.
+
+    Raises:
+        EvaluationError: Nothing importable holds the function, so that wrapping it would change nothing.
+
+    """
+    wrapped = _wrap(function, step)
+    places = list(_places(function))
+    if not places:
+        raise EvaluationError(
+            f"call_log.attribute({function!r}, step={step!r}): no loaded module or class holds this function, so its calls "
+            "cannot be labelled; label the block instead: with call_log.label(step=...)"
+        )
+    for owner, name in places:
+        setattr(owner, name, wrapped)
+    try:
+        yield
+    finally:
+        for owner, name in places:
+            setattr(owner, name, function)
+
+
+def _places(function: Callable[..., Any]) -> Iterator[tuple[Any, str]]:
+    """Every (owner, name) that holds the function: modules, and the class or instance of a method."""
+    holder = getattr(function, "__self__", None)
+    name = getattr(function, "__name__", "")
+    if holder is not None and not inspect.ismodule(holder):
+        yield holder, name
+        return
+    for module in list(sys.modules.values()):
+        namespace = getattr(module, "__dict__", {})
+        for key, value in list(namespace.items()):
+            if value is function:
+                yield module, key
+    owner_name, _, _ = getattr(function, "__qualname__", "").rpartition(".")
+    owner = getattr(sys.modules.get(getattr(function, "__module__", "")), owner_name, None) if owner_name else None
+    if inspect.isclass(owner) and owner.__dict__.get(name) is function:
+        yield owner, name
+
+
+def _wrap(function: Callable[..., Any], step: str) -> Callable[..., Any]:
+    @functools.wraps(function)
+    async def call_async(*args: Any, **kwargs: Any) -> Any:
+        with step_label(step):
+            return await function(*args, **kwargs)
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with step_label(step):
+            return function(*args, **kwargs)
+
+    @functools.wraps(function)
+    async def stream_async(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        # The label is set for each piece anew: between pieces the caller's code runs.
+        stream = function(*args, **kwargs)
+        while True:
+            with step_label(step):
+                try:
+                    piece = await anext(stream)
+                except StopAsyncIteration:
+                    return
+            yield piece
+
+    @functools.wraps(function)
+    def stream(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        pieces = function(*args, **kwargs)
+        while True:
+            with step_label(step):
+                try:
+                    piece = next(pieces)
+                except StopIteration:
+                    return
+            yield piece
+
+    if inspect.isasyncgenfunction(function):
+        return stream_async
+    if inspect.isgeneratorfunction(function):
+        return stream
+    return call_async if inspect.iscoroutinefunction(function) else call

@@ -1,0 +1,170 @@
+"""
+The network guard: in a test with scripted providers nothing connects beyond this machine, on any stack.
+
+It stands at the socket, which httpx, httpx2, aiohttp, requests, urllib3 and the standard library all end in, and at name
+resolution, where the name of the host is still known.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from asyncio import base_events
+from collections.abc import Callable, Iterable, Iterator
+from ipaddress import ip_address
+from types import FrameType
+from typing import Any, Final
+
+from pytest_modelroute.errors import NetworkBlocked
+
+_PLUMBING: Final = frozenset(
+    {"_pytest", "pytest", "pluggy", "pytest_modelroute", "pytest_asyncio", "respx", "anyio", "sniffio", "httpcore"}
+    | {"httpcore2", "h11", "aiohappyeyeballs", "xdist", "execnet", "hypothesis", "__main__"}
+)
+"Packages on the stack that are nobody's choice of a client."
+_PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+
+
+class NetworkGuard:
+    """
+    Refuses connections beyond loopback, from `start` to `stop`, in every thread of this process.
+
+    Attributes:
+        refused: One message for each refused host and client.
+
+    """
+
+    def __init__(self, allowed: Iterable[str] = ()) -> None:
+        """`allowed`: exact host names or addresses that may be reached all the same."""
+        self.refused: list[str] = []
+        self._allowed = {host.lower() for host in allowed}
+        self._addresses: set[str] = set()
+        self._originals: list[tuple[Any, str, Any]] = []
+        self._environment: dict[str, str] = {}
+
+    def allows(self, host: str) -> bool:
+        """Whether a host is this machine's loopback, or allowed by name."""
+        name = host.strip("[]").lower().rstrip(".")
+        return name in self._allowed or name in self._addresses or _is_loopback(name)
+
+    def refuse(self, host: str, what: str = "") -> None:
+        """
+        Remember the attempt and raise.
+
+        Raises:
+            NetworkBlocked: Always.
+
+        """
+        message = (
+            f"a connection to {host} was refused ({' > '.join(_clients(sys._getframe(1))) or 'socket'}): "  # noqa: SLF001
+            "with scripted providers a test stays on this machine.\n"
+            + (f"  {what}\n" if what else "")
+            + f'To allow this host: allow_hosts = ["{host}"] in [tool.modelroute]'
+        )
+        if not any(known.startswith(message.partition("\n")[0]) for known in self.refused):
+            self.refused.append(message)
+        raise NetworkBlocked(message)
+
+    def start(self) -> None:
+        """
+        Stand at the socket.
+
+        Proxies of the environment are hidden meanwhile: one on 127.0.0.1 would carry calls out unseen.
+        """
+        self._environment = {name: os.environ.pop(name) for name in _PROXIES if name in os.environ}
+        for name in ("connect", "connect_ex"):
+            self._replace(socket.socket, name, self._guard_connect)
+        self._replace(socket.socket, "sendto", self._guard_sendto)
+        for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex"):
+            self._replace(socket, name, self._guard_lookup)
+        self._replace(base_events.BaseEventLoop, "getaddrinfo", self._guard_loop_lookup)
+
+    def stop(self) -> None:
+        """Open the network again."""
+        while self._originals:
+            owner, name, original = self._originals.pop()
+            setattr(owner, name, original)
+        os.environ.update(self._environment)
+        self._environment = {}
+
+    def _replace(self, owner: Any, name: str, guard: Callable[[Any], Any]) -> None:
+        original = getattr(owner, name)
+        self._originals.append((owner, name, original))
+        setattr(owner, name, guard(original))
+
+    def _guard_connect(self, original: Any) -> Any:
+        def connect(sock: socket.socket, address: Any) -> Any:
+            self._check_address(sock, address)
+            return original(sock, address)
+
+        return connect
+
+    def _guard_sendto(self, original: Any) -> Any:
+        def sendto(sock: socket.socket, data: Any, *rest: Any) -> Any:
+            self._check_address(sock, rest[-1] if rest else None)
+            return original(sock, data, *rest)
+
+        return sendto
+
+    def _guard_lookup(self, original: Any) -> Any:
+        def lookup(host: Any, *rest: Any, **options: Any) -> Any:
+            name = self._check_name(host)
+            found = original(host, *rest, **options)
+            self._remember(name, found)
+            return found
+
+        return lookup
+
+    def _guard_loop_lookup(self, original: Any) -> Any:
+        async def getaddrinfo(loop: Any, host: Any, *rest: Any, **options: Any) -> Any:
+            # Here, and not in the thread that resolves: only this stack still shows the client.
+            name = self._check_name(host)
+            found = await original(loop, host, *rest, **options)
+            self._remember(name, found)
+            return found
+
+        return getaddrinfo
+
+    def _check_name(self, host: Any) -> str:
+        name = host.decode("ascii", errors="replace") if isinstance(host, bytes) else str(host or "localhost")
+        if not self.allows(name):
+            self.refuse(name)
+        return name
+
+    def _remember(self, name: str, found: Any) -> None:
+        """The addresses of an allowed name are allowed: by the time of connecting, the name is gone."""
+        if name.lower() in self._allowed and isinstance(found, list):
+            self._addresses.update(str(entry[4][0]) for entry in found)
+
+    def _check_address(self, sock: socket.socket, address: Any) -> None:
+        if sock.family in (socket.AF_INET, socket.AF_INET6) and isinstance(address, tuple):
+            host = str(address[0])
+            if not self.allows(host):
+                self.refuse(host)
+
+
+def _is_loopback(name: str) -> bool:
+    if name in ("localhost", "", "0.0.0.0", "::"):  # noqa: S104 - to connect to "any" is to connect to this machine
+        return True
+    try:
+        address = ip_address(name.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)
+
+
+def _clients(frame: FrameType | None) -> Iterator[str]:
+    """The packages on the stack that act as clients, outermost first, such as openai, httpx2."""
+    names: list[str] = []
+    while frame is not None:
+        module = str(frame.f_globals.get("__name__", ""))
+        top = module.partition(".")[0]
+        file = frame.f_code.co_filename
+        if top not in _PLUMBING and top not in sys.stdlib_module_names and "site-packages" in file:
+            names.append(top)
+        elif module in ("urllib.request", "http.client", "smtplib", "ftplib"):
+            names.append(module)
+        frame = frame.f_back
+    return iter(dict.fromkeys(reversed(names)))

@@ -1,0 +1,266 @@
+"""`mock_providers`: scripts for every provider, found in constant time by model."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
+from heapq import merge
+from os.path import relpath
+from threading import RLock
+from typing import TYPE_CHECKING, Final
+
+from pytest_modelroute.errors import ScriptError, ScriptRaised, UnscriptedCall
+from pytest_modelroute.providers.language import Language
+from pytest_modelroute.providers.registry import BASE_URLS
+from pytest_modelroute.wire.answers import Answer
+from pytest_modelroute.wire.call_log import CallLog, ProviderCall
+from pytest_modelroute.wire.scripts import Conditions, Script, Seconds, Source
+
+if TYPE_CHECKING:
+    from respx import MockRouter
+
+_SHOWN_SCRIPTS: Final = 12
+
+
+class MockProviders:
+    """
+    The scripted providers of a test.
+
+    Attributes:
+        calls: What was called so far.
+        http: A respx router for the HTTP calls of the application that go to no model:
+            `mock_providers.http.get("https://shop/orders/1").respond(json={...})`.
+
+    """
+
+    def __init__(
+        self,
+        calls: CallLog,
+        *,
+        http: MockRouter,
+        models_of: Callable[[str], Sequence[str]] = lambda name: (name,),
+        steps: Iterable[str] = (),
+        providers: Iterable[str] = (),
+        partial: bool = False,
+    ) -> None:
+        """
+        Script nothing yet.
+
+        Args:
+            calls: The test's call log.
+            http: Where calls that go to no model are answered.
+            models_of: The models on the wire that a name of the settings stands for.
+            steps: The declared steps; empty where none are.
+            providers: Names of providers beyond the known ones.
+            partial: Whether only a part of the test's calls is made (one case is rerun), so that unused scripts are fine.
+
+        """
+        self.calls = calls
+        self.http = http
+        self._models_of = models_of
+        self._steps = frozenset(steps)
+        self._providers = frozenset({*BASE_URLS, "azure", *providers})
+        self._partial = partial
+        self._scripts: list[Script] = []
+        self._by_model: dict[str, list[Script]] = {}
+        self._any_model: list[Script] = []
+        self._endless: dict[str | None, list[Script]] = {}
+        self._default: Script | None = None
+        self._lock = RLock()  # a predicate may ask the log, or us
+
+    def on(
+        self,
+        *,
+        model: str | Sequence[str] | None = None,
+        provider: str | None = None,
+        step: str | None = None,
+        when: Callable[[ProviderCall], bool] | None = None,
+        optional: bool = False,
+    ) -> Script:
+        """
+        Begin a script for the calls that meet all the conditions given; go on with `.replies(...)` or `.fails(...)`.
+
+        The first script, in the order of their making, that matches and is not used up answers a call.
+
+        Args:
+            model: The model as asked for on the wire, an alias of the settings, or several.
+            provider: The provider by the host called, such as openai.
+            step: The step by its label.
+            when: A predicate of the call.
+            optional: Whether the script may stay unused.
+
+        Raises:
+            ScriptError: The script could never match: an unknown provider or step, or hidden behind an earlier script.
+
+        """
+        conditions = Conditions(models=self._read_models(model), provider=provider, step=step, when=when)
+        where = _caller()
+        self._check_names(conditions, where)
+        self._check_hidden(conditions, where)
+        script = Script(conditions, number=len(self._scripts) + 1, where=where, optional=optional)
+        self._scripts.append(script)
+        for name in conditions.models or ():
+            self._by_model.setdefault(name, []).append(script)
+        if conditions.models is None:
+            self._any_model.append(script)
+        return script
+
+    def otherwise(self, source: Source, *, latency: Seconds = 0.0) -> None:
+        """
+        Answer every call that no script answers; without it such a call fails the test.
+
+        Args:
+            source: As for `replies`.
+            latency: As for `replies`.
+
+        """
+        self._default = Script(Conditions(), number=0, where=_caller(), optional=True)
+        self._default.replies(source, latency=latency)
+
+    def answer(self, call: ProviderCall, language: Language) -> Answer:
+        """
+        The answer to a call; safe to ask from several threads.
+
+        Raises:
+            UnscriptedCall: No script answers.
+            ScriptRaised: The function of a script raised.
+
+        """
+        with self._lock:
+            script = self._find(call)
+            if script is None:
+                raise UnscriptedCall(self._describe_unscripted(call))
+            answer = script.answer(call, language)
+            if script.spent:
+                self._retire(script)
+        call.answered_by = answer.by if script is not self._default else "otherwise"
+        return answer
+
+    def leftovers(self) -> str | None:
+        """The scripts that were never used, as a message that says how to allow it; None if there are none."""
+        if self._partial:
+            return None
+        lines = [f"  {script}: {word}" for script in self._scripts for word in script.leftovers()]
+        if not lines:
+            return None
+        asked = ", ".join(f"{model!r} ({count})" for model, count in Counter(self.calls.models).most_common(6))
+        shown = [*lines[:_SHOWN_SCRIPTS], *([f"  ... {len(lines) - _SHOWN_SCRIPTS} more"] * (len(lines) > _SHOWN_SCRIPTS))]
+        return "\n".join(
+            [
+                "scripts were never used, so something that this test expects did not happen:",
+                *shown,
+                *self._suggestions(),
+                f"models asked for: {asked or 'none'}",
+                "If that is fine: mock_providers.on(..., optional=True)",
+            ]
+        )
+
+    def _find(self, call: ProviderCall) -> Script | None:
+        keyed = self._by_model.get(call.model, ())
+        candidates = merge(keyed, self._any_model, key=_number) if keyed and self._any_model else keyed or self._any_model
+        for script in candidates:
+            if not script.spent and not script.empty and self._meets(script, call):
+                return script
+        return self._default
+
+    def _meets(self, script: Script, call: ProviderCall) -> bool:
+        try:
+            return script.conditions.misses(call) is None
+        except Exception as error:
+            raise ScriptRaised(
+                f"the predicate of script {script} raised on call {call.number} ({type(error).__name__}: {error})"
+            ) from error
+
+    def _retire(self, script: Script) -> None:
+        """Forget a used-up script, so that a long row of them does not slow the calls that follow."""
+        for name in script.conditions.models or ():
+            self._by_model[name].remove(script)
+        if script.conditions.models is None:
+            self._any_model.remove(script)
+
+    def _read_models(self, model: str | Sequence[str] | None) -> tuple[str, ...] | None:
+        if model is None:
+            return None
+        names = (model,) if isinstance(model, str) else tuple(model)
+        return tuple(dict.fromkeys(wire_name for name in names for wire_name in self._models_of(name)))
+
+    def _check_names(self, conditions: Conditions, where: str) -> None:
+        for what, value, known in (
+            ("provider", conditions.provider, self._providers),
+            ("step", conditions.step, self._steps),
+        ):
+            if value is not None and known and value not in known:
+                nearest = get_close_matches(value, known, n=1)
+                hint = f"did you mean {nearest[0]!r}?" if nearest else f"known are: {', '.join(sorted(known))}"
+                raise ScriptError(f"{conditions} can never match: there is no {what} {value!r}; {hint} ({where})")
+
+    def _check_hidden(self, conditions: Conditions, where: str) -> None:
+        if self._scripts:
+            self._note_endless(self._scripts[-1])
+        for name in (*(conditions.models or ()), None):
+            for script in self._endless.get(name, ()):
+                if script.conditions.cover(conditions):
+                    raise ScriptError(
+                        f"{conditions} ({where}) can never match: an earlier script answers all such calls, for ever:\n"
+                        f"  {script}\n"
+                        "Put the narrower script first, give the earlier one an end, or make it the default: "
+                        "mock_providers.otherwise(...)"
+                    )
+
+    def _note_endless(self, script: Script) -> None:
+        """Keep the few scripts that can hide later ones; known only once the script is complete, that is, at the next."""
+        if script.endless and script.conditions.when is None:
+            for name in script.conditions.models or (None,):
+                self._endless.setdefault(name, []).append(script)
+
+    def _suggestions(self) -> list[str]:
+        asked = set(self.calls.models)
+        lines: list[str] = []
+        for name in sorted(set(self._by_model) - asked):
+            nearest = get_close_matches(name, asked, n=1, cutoff=0.8)
+            if nearest and self._by_model[name]:
+                lines.append(f"model {name!r} was never asked for; did you mean {nearest[0]!r}?")
+        return lines
+
+    def _describe_unscripted(self, call: ProviderCall) -> str:
+        labels = "".join(f"  {name} {value!r}" for name, value in (("step", call.step), ("case", call.case)) if value)
+        prompt = call.prompt if len(call.prompt) <= 100 else call.prompt[:100] + "..."  # noqa: PLR2004
+        scripts = [f"  {script}: {self._why_not(script, call)}" for script in self._scripts[:_SHOWN_SCRIPTS]]
+        if len(self._scripts) > _SHOWN_SCRIPTS:
+            scripts.append(f"  ... {len(self._scripts) - _SHOWN_SCRIPTS} more")
+        return "\n".join(
+            [
+                "no script answers this provider call:",
+                f"  POST {call.url}  model {call.model!r}{labels}",
+                f"  prompt: {prompt!r}",
+                *(["scripts, and why they do not answer:", *scripts] if scripts else ["no script was made"]),
+                f"If the call is right, script it: mock_providers.on(model={call.model!r}).replies(...)",
+                "or answer everything else alike: mock_providers.otherwise(...)",
+            ]
+        )
+
+    def _why_not(self, script: Script, call: ProviderCall) -> str:
+        if script.empty:
+            return "has no answer"
+        missed = script.conditions.misses(call)
+        if missed is None:
+            return "used up"
+        return "its predicate says no" if missed == "when" else f"other {missed}"
+
+
+def _number(script: Script) -> int:
+    return script.number
+
+
+def _caller() -> str:
+    """File and line of the first frame outside this module."""
+    frame = sys._getframe(1)  # noqa: SLF001 - documented, and the cheapest way to one line number
+    while frame.f_back is not None and frame.f_globals.get("__name__") == __name__:
+        frame = frame.f_back
+    try:
+        file = relpath(frame.f_code.co_filename)
+    except ValueError:  # pragma: no cover - another drive on Windows
+        file = frame.f_code.co_filename
+    return f"{file}:{frame.f_lineno}"

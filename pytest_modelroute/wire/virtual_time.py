@@ -1,0 +1,219 @@
+"""
+Virtual time: for the code under test sleeps, timeouts, back-off and scripted latencies pass at once and in order.
+
+The clocks of `time` on the test's thread read a counter of nanoseconds that only sleeping moves. An event loop on that
+thread follows by itself, since `loop.time()` is `time.monotonic()`; its selector is wrapped so that waiting for the next
+timer moves the counter instead (virtual_loop.py). Counting in whole nanoseconds keeps sums exact: a scripted latency of
+0.5 s measures as 500 ms, not as 500.0000004, and a limit of 500 ms holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from threading import get_ident
+from types import ModuleType
+from typing import Any, Final
+
+from pytest_modelroute.errors import VirtualTimeError
+from pytest_modelroute.wire.virtual_loop import LoopControl
+
+_NANO: Final = 1_000_000_000
+_CLOCKS: Final = ("sleep", "time", "monotonic", "perf_counter", "time_ns", "monotonic_ns", "perf_counter_ns")
+_MACHINERY: Final = sys.stdlib_module_names | {
+    "_pytest",
+    "pytest",
+    "pluggy",
+    "xdist",
+    "execnet",
+    "coverage",
+    "hypothesis",
+    "pytest_asyncio",
+    "pytest_timeout",
+    "pytest_modelroute",
+}
+"Modules that keep the real clocks even where they hold them by name: the test run is not the code under test."
+
+_real_sleep = time.sleep
+_real_monotonic_ns = time.monotonic_ns
+_real_perf_counter_ns = time.perf_counter_ns
+_real_time_ns = time.time_ns
+
+
+class _Timeline:
+    """The virtual time that has passed for one thread, in nanoseconds."""
+
+    __slots__ = ("passed",)
+
+    def __init__(self, passed: int = 0) -> None:
+        self.passed = passed
+
+
+class VirtualTime:
+    """
+    The clock of one test.
+
+    Attributes:
+        now: Seconds of virtual time since the test began.
+
+    """
+
+    def __init__(self) -> None:
+        """Stand still until `start`."""
+        self._main = _Timeline()
+        self._timelines: dict[int, _Timeline] = {}
+        self._wall_shift = 0
+        self._bases = (0, 0, 0)
+        self._loops = LoopControl(passes=self._pass, controls=lambda: get_ident() in self._timelines)
+        self._replaced: list[tuple[dict[str, Any], str, Any]] = []
+
+    @property
+    def now(self) -> float:
+        """Seconds of virtual time since the test began."""
+        return self._here().passed / _NANO
+
+    def advance(self, seconds: float) -> None:
+        """
+        Let time pass; timers that fall due fire as soon as the event loop runs again.
+
+        Raises:
+            VirtualTimeError: A negative or not finite number of seconds.
+
+        """
+        self._pass(_nanoseconds(seconds, what="advance"))
+
+    def set(self, moment: datetime) -> None:
+        """
+        Put the wall clock (`time.time`) at a moment, without letting time pass: no timer fires, monotonic clocks stay.
+
+        Raises:
+            VirtualTimeError: A moment without a time zone, which would mean another instant on another machine.
+
+        """
+        if moment.tzinfo is None:
+            raise VirtualTimeError(
+                f"virtual_time.set({moment!r}) has no time zone; give it one: moment.replace(tzinfo=timezone.utc)"
+            )
+        wanted = round(moment.timestamp() * 1_000_000) * 1_000
+        self._wall_shift += wanted - (self._bases[2] + self._here().passed + self._wall_shift)
+
+    def start(self) -> None:
+        """Take over the clocks of `time` for this thread, and the event loops that run on it."""
+        self._timelines[get_ident()] = self._main
+        self._bases = (_real_monotonic_ns(), _real_perf_counter_ns(), _real_time_ns())
+        clocks = self._clocks()
+        # Remembered before they are replaced: modules that imported a clock by name hold these very functions.
+        current = {name: getattr(time, name) for name in _CLOCKS}
+        for module in list(sys.modules.values()):
+            if module is time or not _is_under_test(module):
+                if module is time:
+                    self._replace(vars(time), current, clocks)
+                continue
+            self._replace(vars(module), current, clocks)
+        self._loops.start()
+
+    def stop(self) -> None:
+        """Give the clocks back."""
+        self._loops.stop()
+        while self._replaced:
+            namespace, name, original = self._replaced.pop()
+            namespace[name] = original
+        self._timelines.clear()
+
+    def sleep(self, seconds: float) -> None:
+        """
+        Let a scripted latency pass for this thread.
+
+        A thread that the test did not start under virtual time has no clock of its own: its latencies are added to the
+        test's, one after another, so that a measured time may come out too long but never too short.
+        """
+        self._pass(round(seconds * _NANO))
+
+    async def asleep(self, seconds: float) -> None:
+        """The same for the running task; other tasks go on meanwhile."""
+        if get_ident() not in self._timelines:
+            self._pass(round(seconds * _NANO))
+            seconds = 0
+        elif seconds > 0 and not self._loops.controls_running_loop():
+            raise VirtualTimeError(_UNCONTROLLED)
+        await asyncio.sleep(seconds)
+
+    @contextmanager
+    def thread(self) -> Iterator[None]:
+        """Give this worker thread a clock of its own, which starts where the test's clock is; on leaving they join."""
+        timeline = self._timelines[get_ident()] = _Timeline(self._main.passed)
+        try:
+            yield
+        finally:
+            del self._timelines[get_ident()]
+            self._main.passed = max(self._main.passed, timeline.passed)
+
+    def _here(self) -> _Timeline:
+        return self._timelines.get(get_ident(), self._main)
+
+    def _pass(self, nanoseconds: int) -> None:
+        self._here().passed += nanoseconds
+
+    def _replace(
+        self, namespace: dict[str, Any], current: dict[str, Any], clocks: dict[str, Callable[..., Any]]
+    ) -> None:
+        for name in _CLOCKS:
+            if namespace.get(name) is current[name]:
+                self._replaced.append((namespace, name, current[name]))
+                namespace[name] = clocks[name]
+
+    def _clocks(self) -> dict[str, Callable[..., Any]]:
+        timelines = self._timelines
+
+        def clock(kind: int, real: Callable[[], int]) -> Callable[[], int]:
+            def read() -> int:
+                timeline = timelines.get(get_ident())
+                if timeline is None:
+                    return real()
+                shift = self._wall_shift if kind == _WALL else 0
+                return self._bases[kind] + timeline.passed + shift
+
+            return read
+
+        monotonic_ns = clock(_MONOTONIC, time.monotonic_ns)
+        perf_counter_ns = clock(_PERF_COUNTER, time.perf_counter_ns)
+        time_ns = clock(_WALL, time.time_ns)
+        real_sleep = time.sleep
+
+        def sleep(seconds: float, /) -> None:
+            if get_ident() in timelines and seconds >= 0:
+                self._pass(round(seconds * _NANO))
+            else:
+                real_sleep(seconds)
+
+        return {
+            "sleep": sleep,
+            "time": lambda: time_ns() / _NANO,
+            "monotonic": lambda: monotonic_ns() / _NANO,
+            "perf_counter": lambda: perf_counter_ns() / _NANO,
+            "time_ns": time_ns,
+            "monotonic_ns": monotonic_ns,
+            "perf_counter_ns": perf_counter_ns,
+        }
+
+
+_MONOTONIC, _PERF_COUNTER, _WALL = range(3)
+_UNCONTROLLED: Final = (
+    "a scripted latency cannot pass in virtual time here: the running event loop is not one of asyncio's own "
+    "(uvloop and trio keep their clocks to themselves).\n"
+    "Run this test on asyncio's default loop, or script its replies without a latency."
+)
+
+
+def _nanoseconds(seconds: float, *, what: str) -> int:
+    if not 0 <= seconds < float("inf"):
+        raise VirtualTimeError(f"virtual_time.{what}({seconds!r}): time moves forward by a finite number of seconds")
+    return round(seconds * _NANO)
+
+
+def _is_under_test(module: ModuleType | None) -> bool:
+    return module is not None and getattr(module, "__name__", "").partition(".")[0] not in _MACHINERY
