@@ -1,1 +1,83 @@
-"""Regression tests for model routing, as a pytest plugin."""
+"""
+Regression tests for model routing, as a pytest plugin.
+
+The names below are loaded when they are first used: importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_modelroute.config import ModelSettings, Settings, StepSettings
+    from pytest_modelroute.evaluation.cases import Case, load_cases
+    from pytest_modelroute.evaluation.evaluate import StepEvaluator
+    from pytest_modelroute.evaluation.results import CaseResult, StepEvaluation
+    from pytest_modelroute.evaluation.scorers import contains, exact_match, json_equal, numeric, regex
+    from pytest_modelroute.evaluation.statistics import Rate
+    from pytest_modelroute.providers.exchange import ProviderReply as Reply
+    from pytest_modelroute.providers.exchange import ToolCall, Usage
+    from pytest_modelroute.wire.call_log import CallLog, ProviderCall
+    from pytest_modelroute.wire.scripted import MockProviders
+    from pytest_modelroute.wire.virtual_time import VirtualTime
+
+__all__ = [
+    "CallLog",
+    "Case",
+    "CaseResult",
+    "MockProviders",
+    "ModelSettings",
+    "ProviderCall",
+    "Rate",
+    "Reply",
+    "Settings",
+    "StepEvaluation",
+    "StepEvaluator",
+    "StepSettings",
+    "ToolCall",
+    "Usage",
+    "VirtualTime",
+    "contains",
+    "exact_match",
+    "json_equal",
+    "load_cases",
+    "numeric",
+    "regex",
+]
+
+_HOMES = {
+    "CallLog": "wire.call_log",
+    "Case": "evaluation.cases",
+    "CaseResult": "evaluation.results",
+    "MockProviders": "wire.scripted",
+    "ModelSettings": "config",
+    "ProviderCall": "wire.call_log",
+    "Rate": "evaluation.statistics",
+    "Reply": "providers.exchange",
+    "Settings": "config",
+    "StepEvaluation": "evaluation.results",
+    "StepEvaluator": "evaluation.evaluate",
+    "StepSettings": "config",
+    "ToolCall": "providers.exchange",
+    "Usage": "providers.exchange",
+    "VirtualTime": "wire.virtual_time",
+    "contains": "evaluation.scorers",
+    "exact_match": "evaluation.scorers",
+    "json_equal": "evaluation.scorers",
+    "load_cases": "evaluation.cases",
+    "numeric": "evaluation.scorers",
+    "regex": "evaluation.scorers",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its home; `__version__` from the installed distribution."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("pytest-modelroute")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = import_module(f"{__name__}.{_HOMES[name]}")
+    return getattr(home, "ProviderReply" if name == "Reply" else name)

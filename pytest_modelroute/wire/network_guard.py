@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any, Final
 
 from pytest_modelroute.errors import NetworkBlocked
+from pytest_modelroute.wire.places import call_site
 
 _PLUMBING: Final = frozenset(
     {"_pytest", "pytest", "pluggy", "pytest_modelroute", "pytest_asyncio", "respx", "anyio", "sniffio", "httpcore"}
@@ -60,6 +61,7 @@ class NetworkGuard:
             f"a connection to {host} was refused ({' > '.join(_clients(sys._getframe(1))) or 'socket'}): "  # noqa: SLF001
             "with scripted providers a test stays on this machine.\n"
             + (f"  {what}\n" if what else "")
+            + f"  called at {call_site() or 'a place outside of your code'}\n"
             + f'To allow this host: allow_hosts = ["{host}"] in [tool.modelroute]'
         )
         if not any(known.startswith(message.partition("\n")[0]) for known in self.refused):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from heapq import merge
-from os.path import relpath
 from threading import RLock
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +14,7 @@ from pytest_modelroute.providers.language import Language
 from pytest_modelroute.providers.registry import BASE_URLS
 from pytest_modelroute.wire.answers import Answer
 from pytest_modelroute.wire.call_log import CallLog, ProviderCall
+from pytest_modelroute.wire.places import call_site, script_site
 from pytest_modelroute.wire.scripts import Conditions, Script, Seconds, Source
 
 if TYPE_CHECKING:
@@ -96,7 +95,7 @@ class MockProviders:
 
         """
         conditions = Conditions(models=self._read_models(model), provider=provider, step=step, when=when)
-        where = _caller()
+        where = script_site()
         self._check_names(conditions, where)
         self._check_hidden(conditions, where)
         script = Script(conditions, number=len(self._scripts) + 1, where=where, optional=optional)
@@ -116,7 +115,7 @@ class MockProviders:
             latency: As for `replies`.
 
         """
-        self._default = Script(Conditions(), number=0, where=_caller(), optional=True)
+        self._default = Script(Conditions(), number=0, where=script_site(), optional=True)
         self._default.replies(source, latency=latency)
 
     def answer(self, call: ProviderCall, language: Language) -> Answer:
@@ -235,6 +234,7 @@ class MockProviders:
                 "no script answers this provider call:",
                 f"  POST {call.url}  model {call.model!r}{labels}",
                 f"  prompt: {prompt!r}",
+                f"  called at {call_site() or 'a place outside of your code'}",
                 *(["scripts, and why they do not answer:", *scripts] if scripts else ["no script was made"]),
                 f"If the call is right, script it: mock_providers.on(model={call.model!r}).replies(...)",
                 "or answer everything else alike: mock_providers.otherwise(...)",
@@ -252,15 +252,3 @@ class MockProviders:
 
 def _number(script: Script) -> int:
     return script.number
-
-
-def _caller() -> str:
-    """File and line of the first frame outside this module."""
-    frame = sys._getframe(1)  # noqa: SLF001 - documented, and the cheapest way to one line number
-    while frame.f_back is not None and frame.f_globals.get("__name__") == __name__:
-        frame = frame.f_back
-    try:
-        file = relpath(frame.f_code.co_filename)
-    except ValueError:  # pragma: no cover - another drive on Windows
-        file = frame.f_code.co_filename
-    return f"{file}:{frame.f_lineno}"

@@ -1,0 +1,231 @@
+"""
+Settings: the tables [tool.modelroute] of pyproject.toml, or the same tables without the prefix in modelroute.toml.
+
+The same models serve from code: `Settings(models={...}, steps={...})`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from pytest_modelroute.errors import SettingsError, ThresholdError
+from pytest_modelroute.evaluation.routes import Routes
+from pytest_modelroute.evaluation.thresholds import StepThreshold
+from pytest_modelroute.providers.prices import Price, PriceBook
+from pytest_modelroute.providers.registry import BASE_URLS
+
+STANDARD_TIERS = ("small", "medium", "large")
+
+
+def _exact(value: object) -> object:
+    # TOML gives floats: 0.1 must become Decimal("0.1"), not its binary neighbour.
+    return str(value) if isinstance(value, float) else value
+
+
+Usd = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0, allow_inf_nan=False)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelSettings(_Table):
+    """One model under the alias that steps call it by."""
+
+    model: str = Field(min_length=1)
+    "As asked for on the wire."
+    provider: str | None = None
+    "Such as openai; needed for a model that a provider other than its maker serves."
+    tier: str | None = None
+    "small, medium or large, or one of `tiers`."
+    base_url: str | None = None
+    "Where it is served, if not at its provider's own address."
+    input_price: Usd | None = None
+    "USD per million input tokens; genai-prices' where left out."
+    output_price: Usd | None = None
+    "USD per million output tokens."
+    cache_read_price: Usd | None = None
+    cache_write_price: Usd | None = None
+
+    @model_validator(mode="after")
+    def _prices_are_complete(self) -> Self:
+        prices = (self.input_price, self.output_price)
+        given = any(price is not None for price in (*prices, self.cache_read_price, self.cache_write_price))
+        if given and None in prices:
+            raise ValueError("input_price and output_price belong together")
+        return self
+
+    @property
+    def price(self) -> Price | None:
+        """The price given here, or None."""
+        if self.input_price is None or self.output_price is None:
+            return None
+        return Price(
+            input=self.input_price,
+            output=self.output_price,
+            cache_read=self.cache_read_price,
+            cache_write=self.cache_write_price,
+        )
+
+    @property
+    def provider_name(self) -> str:
+        """The provider: as given, else by the name of the model, else openai, whose format most others speak."""
+        return self.provider or ("anthropic" if self.model.startswith("claude") else "openai")
+
+
+class StepSettings(_Table):
+    """One step of the application."""
+
+    model: str
+    "An alias, `dynamic` for a step whose model a classifier chooses, or `none` for a tool step."
+    task_type: str | None = None
+    critical: bool = False
+    "Whether the step keeps its model whatever remains of the budget."
+    classifier: str | None = None
+    "The alias of the model that classifies the requests of a dynamic step."
+    cascade: tuple[str, ...] = ()
+    fallbacks: tuple[str, ...] = ()
+
+
+class BudgetSettings(_Table):
+    """The daily budget."""
+
+    daily_usd: Usd
+    timezone: str = "UTC"
+    ladder: tuple[float, float] = (0.5, 0.2)
+
+
+class Settings(_Table):
+    """Everything that may be set; every part is optional."""
+
+    router: str | None = None
+    "package.module:factory of the router under test."
+    cassettes: str = "cassettes"
+    baseline: str = "modelroute-baseline.json"
+    allow_hosts: tuple[str, ...] = ()
+    "Exact names of hosts that tests with scripted providers may reach."
+    tiers: tuple[str, ...] = STANDARD_TIERS
+    "The tiers, weakest first."
+    models: Mapping[str, ModelSettings] = Field(default_factory=dict[str, ModelSettings])
+    steps: Mapping[str, StepSettings] = Field(default_factory=dict[str, StepSettings])
+    thresholds: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict[str, Mapping[str, Any]])
+    budget: BudgetSettings | None = None
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Self:
+        for alias, model in self.models.items():
+            if model.tier is not None:
+                _check_name(model.tier, self.tiers, f"models.{alias}.tier")
+        for name, step in self.steps.items():
+            models = [] if step.model in ("dynamic", "none") else [step.model]
+            helpers = [] if step.classifier is None else [step.classifier]
+            for key, aliases in (
+                ("model", models),
+                ("classifier", helpers),
+                ("cascade", step.cascade),
+                ("fallbacks", step.fallbacks),
+            ):
+                for alias in aliases:
+                    _check_name(alias, self.models, f"steps.{name}.{key}")
+        for name, table in self.thresholds.items():
+            if self.steps:
+                _check_name(name, self.steps, "thresholds")
+            try:
+                StepThreshold.from_table(name, table, where=f"thresholds.{name}")
+            except ThresholdError as error:
+                raise ValueError(str(error)) from None
+        return self
+
+    def prices(self) -> PriceBook:
+        """The prices given here, before those of genai-prices."""
+        return PriceBook(own={m.model: m.price for m in self.models.values() if m.price is not None})
+
+    def routes(self) -> Routes:
+        """Which names a model goes by."""
+        aliases: dict[str, list[str]] = {}
+        for alias, model in self.models.items():
+            aliases.setdefault(model.model, []).append(alias)
+        return Routes(
+            aliases=aliases,
+            tiers={model.model: model.tier for model in self.models.values() if model.tier is not None},
+            order=self.tiers,
+            helpers=frozenset(
+                self.models[step.classifier].model for step in self.steps.values() if step.classifier is not None
+            ),
+        )
+
+    def models_of(self, name: str) -> tuple[str, ...]:
+        """The model on the wire behind an alias; any other name stands for itself."""
+        return (self.models[name].model,) if name in self.models else (name,)
+
+    def threshold(self, step: str) -> StepThreshold | None:
+        """The limits of a step, or None."""
+        table = self.thresholds.get(step)
+        return None if table is None else StepThreshold.from_table(step, table, where=f"thresholds.{step}")
+
+    def provider_hosts(self) -> list[tuple[str, str]]:
+        """(host, provider) for the models that are served at an address of their own."""
+        return [
+            (model.base_url.split("//")[-1].split("/")[0].split(":")[0], model.provider)
+            for model in self.models.values()
+            if model.base_url is not None and model.provider is not None
+        ]
+
+    def providers(self) -> set[str]:
+        """The providers named here."""
+        return {model.provider for model in self.models.values() if model.provider is not None} | set(BASE_URLS)
+
+
+def read_settings(table: Mapping[str, Any], *, where: str | Path) -> Settings:
+    """
+    Validate the tables of a file.
+
+    Raises:
+        SettingsError: An unknown key, a wrong type, a dangling name: all of them, each with the nearest valid name.
+
+    """
+    try:
+        return Settings.model_validate(table)
+    except ValidationError as error:
+        problems = [_describe(problem) for problem in error.errors()]
+        raise SettingsError("\n".join(f"{where}: {problem}" for problem in problems)) from None
+
+
+def _describe(problem: Any) -> str:
+    location = [str(part) for part in problem["loc"]]
+    key = ".".join(location)
+    if problem["type"] == "extra_forbidden":
+        known = list(_fields_at(location[:-1]))
+        nearest = get_close_matches(location[-1], known, n=1)
+        hint = f"did you mean {nearest[0]!r}?" if nearest else f"known are: {', '.join(known)}"
+        return f"unknown key {key!r}; {hint}"
+    if problem["type"] == "missing":
+        return f"{key!r} is missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{key}: {message[0].lower()}{message[1:]}, not {problem['input']!r}" if key and problem["type"] != "value_error" else (
+        f"{key}: {message}" if key else message
+    )
+
+
+def _fields_at(location: list[str]) -> Iterable[str]:
+    tables: dict[str, type[BaseModel]] = {"models": ModelSettings, "steps": StepSettings, "budget": BudgetSettings}
+    table = tables.get(location[0], Settings) if location else Settings
+    return table.model_fields
+
+
+def _check_name(name: str, known: Iterable[str], key: str) -> None:
+    names = list(known)
+    if name in names:
+        return
+    nearest = get_close_matches(name, names, n=1)
+    hint = f"did you mean {nearest[0]!r}?" if nearest else f"known are: {', '.join(names) or 'none'}"
+    where = f"{key} names {name!r}" if "." in key else f"{key}.{name} belongs to no step"
+    raise ValueError(f"{where}, which does not exist; {hint}" if "." in key else f"{where}; {hint}")
+
+

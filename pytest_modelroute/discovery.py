@@ -1,0 +1,85 @@
+"""Finds the settings of a folder; the standard library only, since every pytest run passes here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_modelroute.errors import SettingsError
+
+if TYPE_CHECKING:
+    from pytest_modelroute.config import Settings
+
+
+class SettingsFiles:
+    """The settings of each folder: those given by option, else the nearest file at or above it that has them."""
+
+    def __init__(self, explicit: Path | None = None) -> None:
+        """`explicit` is the file of --modelroute-config, which then serves every folder."""
+        self._explicit = explicit
+        self._by_folder: dict[Path, tuple[Path, Settings] | None] = {}
+
+    def at(self, folder: Path) -> Settings | None:
+        """
+        The settings of a folder, or None where it has none.
+
+        Raises:
+            SettingsError: The file cannot be used.
+
+        """
+        found = self._find(folder)
+        return None if found is None else found[1]
+
+    def folder(self, folder: Path) -> Path | None:
+        """The folder of the file that `at` reads, or None."""
+        found = self._find(folder)
+        return None if found is None else found[0].parent
+
+    def _find(self, folder: Path) -> tuple[Path, Settings] | None:
+        if folder in self._by_folder:
+            return self._by_folder[folder]
+        if self._explicit is not None:
+            found = self._load(self._explicit, required=True)
+        else:
+            found = self._load(folder / "modelroute.toml") or self._load(folder / "pyproject.toml")
+            if found is None and folder != folder.parent:
+                found = self._find(folder.parent)
+        self._by_folder[folder] = found
+        return found
+
+    def _load(self, path: Path, *, required: bool = False) -> tuple[Path, Settings] | None:
+        table = _read_table(path, required=required)
+        if table is None:
+            return None
+        from pytest_modelroute.config import read_settings
+
+        return path, read_settings(table, where=path)
+
+
+def _read_table(path: Path, *, required: bool) -> Mapping[str, Any] | None:
+    """The tables of the file without their prefix; None where there is no file, or a pyproject.toml without them."""
+    if not path.is_file():
+        if required:
+            raise SettingsError(f"{path}: there is no such file (given by --modelroute-config)")
+        return None
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: not UTF-8 at byte {error.start}") from None
+    inside_pyproject = path.name == "pyproject.toml"
+    # Parsing costs more than searching, and most pyproject.toml have nothing for us.
+    if inside_pyproject and "modelroute" not in text and not required:
+        return None
+    import tomllib
+
+    try:
+        table: Mapping[str, Any] = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path}: not TOML: {error}") from None
+    if not inside_pyproject:
+        return table
+    table = table.get("tool", {}).get("modelroute")
+    if table is None and required:
+        raise SettingsError(f"{path}: it has no table [tool.modelroute]")
+    return table

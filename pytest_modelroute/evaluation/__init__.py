@@ -1,0 +1,1 @@
+"""Evaluation of a step: cases, scores, statistics, limits."""

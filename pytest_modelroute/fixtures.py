@@ -1,0 +1,84 @@
+"""The fixtures. Each body imports what it needs and constructs it, so that unused ones cost nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_modelroute.plugin import RUN, SETTINGS, THRESHOLDS
+
+if TYPE_CHECKING:
+    from pytest_modelroute.evaluation.evaluate import Progress, StepEvaluator
+    from pytest_modelroute.testrun import TestRun
+    from pytest_modelroute.wire.call_log import CallLog
+    from pytest_modelroute.wire.scripted import MockProviders
+    from pytest_modelroute.wire.virtual_time import VirtualTime
+
+
+@pytest.fixture
+def call_log(request: pytest.FixtureRequest) -> Iterator[CallLog]:
+    """The provider calls of this test, whoever answered them."""
+    with _test_run(request).listening() as calls:
+        yield calls
+
+
+@pytest.fixture
+def virtual_time(request: pytest.FixtureRequest) -> Iterator[VirtualTime]:
+    """The clock of this test: sleeps, timeouts and scripted latencies pass at once and in order."""
+    with _test_run(request).virtual_time() as clock:
+        yield clock
+
+
+@pytest.fixture
+def mock_providers(
+    request: pytest.FixtureRequest, call_log: CallLog, virtual_time: VirtualTime
+) -> Iterator[MockProviders]:
+    """Scripted providers, strict in both directions: unscripted calls and unused scripts fail the test."""
+    del call_log, virtual_time  # needed, not used
+    with _test_run(request).scripted() as scripts:
+        yield scripts
+
+
+@pytest.fixture
+def evaluate_step(request: pytest.FixtureRequest, call_log: CallLog) -> StepEvaluator:
+    """Evaluate a step on cases and judge it by the limits of its step_threshold marker or of the settings."""
+    from pytest_modelroute.evaluation.evaluate import StepEvaluator
+
+    del call_log  # needed, not used
+    run = _test_run(request)
+    run.bench.progress = _progress(request.config)
+    return StepEvaluator(run.bench)
+
+
+def _test_run(request: pytest.FixtureRequest) -> TestRun:
+    from pytest_modelroute.testrun import TestRun
+
+    item, config = request.node, request.config
+    if RUN not in item.stash:
+        folder = item.path.parent
+        files = config.stash[SETTINGS]
+        folders = (folder, files.folder(folder), config.rootpath)
+        item.stash[RUN] = TestRun(
+            test=item.nodeid,
+            settings=files.at(folder),
+            thresholds=item.stash.get(THRESHOLDS, []),
+            folders=list(dict.fromkeys(path for path in folders if path is not None)),
+            only_case=config.getoption("modelroute_case"),
+            fail=lambda message: pytest.fail(message, pytrace=False),
+            skip=pytest.skip,
+        )
+    run: TestRun = item.stash[RUN]
+    return run
+
+
+def _progress(config: pytest.Config) -> Progress | None:
+    """A line that is written over on a terminal; nothing in a log."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or not reporter.isatty or os.environ.get("CI"):
+        return None
+    from pytest_modelroute.report.progress import ProgressLine
+
+    return ProgressLine(lambda text: reporter.rewrite(text, erase=True))

@@ -1,0 +1,1 @@
+"""What people read: failures and the summary."""

@@ -1,0 +1,31 @@
+"""The line that shows on a terminal how far an evaluation is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+_INTERVAL_NS: Final = 100_000_000
+_clock = time.monotonic_ns  # the real one: virtual time may stand still for the whole evaluation
+
+
+class ProgressLine:
+    """Rewrites one line, ten times a second at the most."""
+
+    def __init__(self, rewrite: Callable[[str], None]) -> None:
+        """`rewrite` writes a text over the line before."""
+        self._rewrite = rewrite
+        self._last = 0
+        self._wrong = 0
+
+    def __call__(self, *, step: str | None, done: int, total: int, wrong: int) -> None:
+        """Count a case; the last one clears the line."""
+        self._wrong += wrong
+        now = _clock()
+        if done == total:
+            self._rewrite("")
+            self._wrong = 0
+        elif now - self._last >= _INTERVAL_NS:
+            self._last = now
+            self._rewrite(f"{step or 'evaluating'}: {done}/{total} cases, {self._wrong} wrong")

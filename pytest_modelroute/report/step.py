@@ -1,0 +1,196 @@
+"""A step's evaluation in words: its failure, its summary, one case in full."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final
+
+from pytest_modelroute.errors import PriceUnknown
+from pytest_modelroute.evaluation.results import CaseResult, StepEvaluation
+from pytest_modelroute.evaluation.statistics import Rate
+from pytest_modelroute.evaluation.thresholds import LIMITS
+from pytest_modelroute.evaluation.verdict import Verdict
+from pytest_modelroute.report.numbers import short, show_check, show_cost, show_usd, table
+
+_WORST: Final = 5
+_ERRORS: Final = 3
+
+
+def describe_failure(evaluation: StepEvaluation, verdict: Verdict, *, test: str) -> str:
+    """
+    Say why a step failed: verdict, limits, errors, worst cases, the commonest confusion, the command to rerun one.
+
+    Args:
+        evaluation: What was measured.
+        verdict: How it was judged.
+        test: The id of the test, for the command.
+
+    """
+    wrong = [result for result in evaluation.scored if not result.right or result.route_error]
+    lines = [_headline(evaluation, verdict), *_limits(verdict), *_errors(evaluation)]
+    if wrong:
+        lines += ["", *_worst(wrong), *_confusion(evaluation), *_misroutes(evaluation)]
+    if evaluation.calls:
+        lines += ["", "by model that answered:", *_by_model(evaluation)]
+    case = _rerun(evaluation, wrong)
+    if case is not None:
+        lines += ["", f"rerun one case: pytest '{test}' '--modelroute-case={case}'"]
+    return "\n".join(lines)
+
+
+def describe_case(evaluation: StepEvaluation) -> str:
+    """The one case that was asked for, with all its calls."""
+    lines: list[str] = []
+    for result in evaluation.results:
+        case = result.case
+        lines += [
+            f"case {case.id!r} of step {evaluation.step!r}: {_outcome(result)}",
+            f"  inputs    {short(case.inputs, 200)}",
+            f"  expected  {short(case.expected_output, 200)}" + _route_note(result),
+            f"  got       {short(result.error or result.output, 400)}",
+            f"  answered  by {result.route or 'no model'} in {result.elapsed_s * 1000:.0f} ms ({evaluation.clock} time)",
+        ]
+    lines += [f"  {line}" for line in evaluation.calls.table().splitlines()]
+    return "\n".join(lines)
+
+
+def summarise(evaluation: StepEvaluation, verdict: Verdict) -> list[str]:
+    """A few lines on a step, for the end of the run: verdict first."""
+    threshold = verdict.threshold
+    word = "PASS" if verdict.ok else "FAIL"
+    if threshold is None and verdict.ok:
+        word = "    "
+    lines = [f"{word}  {evaluation.step or 'unnamed step'}: {_size(evaluation)}"]
+    lines += [f"  {show_check(check, threshold.confidence if threshold else None)}" for check in verdict.checks]
+    if not any(check.limit == "min_accuracy" for check in verdict.checks) and evaluation.accuracy.n:
+        lines.append(f"        accuracy {evaluation.accuracy!r}")
+    if evaluation.calls:
+        lines.append(f"        cost {show_cost(evaluation)}; {len(evaluation.calls)} provider calls")
+        lines += [f"    {line}" for line in _by_model(evaluation)]
+    return lines
+
+
+def _size(evaluation: StepEvaluation) -> str:
+    errors = f", {len(evaluation.errors)} ended in an error" if evaluation.errors else ""
+    return f"{evaluation.n} case{'s' if evaluation.n != 1 else ''}{errors}, {evaluation.clock} time"
+
+
+def _headline(evaluation: StepEvaluation, verdict: Verdict) -> str:
+    name = f"step {evaluation.step!r}" if evaluation.step else "the evaluation"
+    broken = [LIMITS[check.limit].measure for check in verdict.broken]
+    if broken:
+        return f"{name} misses its limit on {' and '.join(broken)}: {_size(evaluation)}"
+    return f"{name} failed: {_size(evaluation)}"
+
+
+def _limits(verdict: Verdict) -> list[str]:
+    confidence = verdict.threshold.confidence if verdict.threshold is not None else None
+    # What is broken comes first: a tired reader stops there.
+    checks = [*verdict.broken, *(check for check in verdict.checks if check.ok)]
+    return [f"  {show_check(check, confidence)}" for check in checks]
+
+
+def _errors(evaluation: StepEvaluation) -> list[str]:
+    if not evaluation.errors:
+        return []
+    more = len(evaluation.errors) - _ERRORS
+    return [
+        "",
+        f"{len(evaluation.errors)} of {evaluation.n} cases ended in an error (not counted as wrong answers):",
+        *(f"  case {result.case.id!r}: {short(result.error, 300)}" for result in evaluation.errors[:_ERRORS]),
+        *([f"  ... {more} more"] if more > 0 else []),
+    ]
+
+
+def _worst(wrong: Sequence[CaseResult]) -> list[str]:
+    ranked = sorted(wrong, key=lambda result: (result.score or 0.0, not result.case.golden, result.route_error != "under"))
+    rows = [("case", "expected", "got", "answered by", "expected route", "inputs")]
+    rows += [
+        (
+            result.case.id,
+            short(result.case.expected_output, 32),
+            short(result.output, 32),
+            result.route or "no model",
+            " or ".join(result.case.expected_routes) if result.route_error else "",
+            short(result.case.inputs),
+        )
+        for result in ranked[:_WORST]
+    ]
+    return [f"worst cases ({len(wrong)} wrong):", *table(rows)]
+
+
+def _confusion(evaluation: StepEvaluation) -> list[str]:
+    """The commonest confusion, and which model it came from."""
+    wrong = Counter({pair: cases for pair, cases in evaluation.confusion.items() if pair[0] != pair[1]})
+    if not wrong:
+        return []
+    (expected, given), cases = wrong.most_common(1)[0]
+    models = Counter(
+        result.route or "no model"
+        for result in evaluation.scored
+        if (str(result.case.expected_output), str(result.output)) == (expected, given)
+    )
+    by = ", ".join(f"{model} {count}" for model, count in models.most_common(3))
+    return [f"confusion that cost most: {cases} cases of {short(expected)!r} were taken for {short(given)!r} (by {by})"]
+
+
+def _misroutes(evaluation: StepEvaluation) -> list[str]:
+    if not evaluation.routed or not evaluation.misroute_rate:
+        return []
+    pairs = Counter(
+        (" or ".join(result.case.expected_routes), result.route or "no model", result.route_error or "")
+        for result in evaluation.routed
+        if result.route_error
+    )
+    words = {"under": "under-routed", "over": "over-routed", "other": "another route"}
+    return [
+        f"misroutes: {evaluation.misroute_rate!r}; under-routed {evaluation.underroute_rate.count}, "
+        f"over-routed {evaluation.overroute_rate.count}",
+        *(
+            f"  {cases} x expected {expected}, went to {model} ({words[error]})"
+            for (expected, model, error), cases in pairs.most_common(4)
+        ),
+    ]
+
+
+def _by_model(evaluation: StepEvaluation) -> list[str]:
+    groups: dict[str, list[CaseResult]] = {}
+    for result in evaluation.scored:
+        groups.setdefault(result.route or "no model", []).append(result)
+    rows = [("model", "cases", "right", "accuracy", "95%", "cost USD")]
+    for model, results in sorted(groups.items(), key=lambda group: -len(group[1])):
+        rate = Rate(sum(1 for result in results if result.right), len(results))
+        low, high = rate.interval
+        rows.append(
+            (model, str(rate.n), str(rate.count), f"{float(rate):.3f}", f"{low:.3f} to {high:.3f}", _cost(results))
+        )
+    return table(rows)
+
+
+def _cost(results: Sequence[CaseResult]) -> str:
+    try:
+        total = sum(result.cost_usd for result in results)
+    except PriceUnknown:
+        return "unknown"
+    return show_usd(total) if total else "0"
+
+
+def _rerun(evaluation: StepEvaluation, wrong: Sequence[CaseResult]) -> str | None:
+    worst = [*evaluation.errors, *sorted(wrong, key=lambda result: result.score or 0.0)]
+    return worst[0].case.id if worst else None
+
+
+def _outcome(result: CaseResult) -> str:
+    if result.error is not None:
+        return "ended in an error"
+    if not result.right:
+        return f"wrong (score {result.score:g})"
+    return {"under": "under-routed", "over": "over-routed", "other": "took another route"}.get(
+        result.route_error or "", "right"
+    )
+
+
+def _route_note(result: CaseResult) -> str:
+    routes = result.case.expected_routes
+    return f"  (route {' or '.join(routes)})" if routes else ""

@@ -1,0 +1,181 @@
+"""One test from the plugin's side: its wire, its evaluations, and what must fail it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_modelroute.evaluation.evaluate import Bench
+from pytest_modelroute.evaluation.results import StepEvaluation
+from pytest_modelroute.evaluation.routes import Routes
+from pytest_modelroute.evaluation.thresholds import StepThreshold
+from pytest_modelroute.evaluation.verdict import Verdict
+from pytest_modelroute.providers.prices import PriceBook
+from pytest_modelroute.report.step import describe_case, describe_failure, summarise
+from pytest_modelroute.wire.call_log import CallLog
+from pytest_modelroute.wire.exchanges import Wire
+from pytest_modelroute.wire.interception import Interception
+from pytest_modelroute.wire.network_guard import NetworkGuard
+from pytest_modelroute.wire.scripted import MockProviders
+from pytest_modelroute.wire.virtual_time import VirtualTime
+
+if TYPE_CHECKING:
+    from pytest_modelroute.config import Settings
+
+_SHOWN_CALLS = 20
+
+
+class TestRun:
+    """What the fixtures of one test share; knows nothing of pytest."""
+
+    __test__ = False  # the name is not an invitation to pytest
+
+    def __init__(
+        self,
+        *,
+        test: str,
+        settings: Settings | None,
+        thresholds: Sequence[StepThreshold],
+        folders: Sequence[Path],
+        only_case: str | None,
+        fail: Callable[[str], None],
+        skip: Callable[[str], None],
+    ) -> None:
+        """
+        Nothing listens yet.
+
+        Args:
+            test: The id of the test.
+            settings: Of the test's folder; None where it has none.
+            thresholds: Of the test's markers.
+            folders: Where case files are looked for.
+            only_case: The case of --modelroute-case.
+            fail: Fails the test with a message.
+            skip: Skips the test with a reason.
+
+        """
+        self._test = test
+        self._settings = settings
+        self._fail = fail
+        self._only_case = only_case
+        self._summaries: list[dict[str, Any]] = []
+        self._reported = 0
+        self._interception: Interception | None = None
+        self.wire = Wire(
+            prices=settings.prices() if settings is not None else PriceBook(),
+            provider_hosts=settings.provider_hosts() if settings is not None else (),
+        )
+        self.bench = Bench(
+            wire=self.wire,
+            conclude=self._conclude,
+            thresholds=thresholds,
+            declared=settings.threshold if settings is not None else lambda _step: None,
+            folders=folders,
+            routes=settings.routes() if settings is not None else Routes(),
+            only_case=only_case,
+            skip=skip,
+        )
+
+    @contextmanager
+    def listening(self) -> Iterator[CallLog]:
+        """See every provider call."""
+        self._interception = Interception(self.wire)
+        self._interception.start()
+        try:
+            yield self.wire.calls
+        finally:
+            self._interception.stop()
+
+    @contextmanager
+    def virtual_time(self) -> Iterator[VirtualTime]:
+        """Let time be virtual."""
+        clock = self.wire.clock = VirtualTime()
+        clock.start()
+        try:
+            yield clock
+        finally:
+            clock.stop()
+
+    @contextmanager
+    def scripted(self) -> Iterator[MockProviders]:
+        """Answer provider calls by scripts, and keep the test on this machine."""
+        settings, interception = self._settings, self._interception
+        assert interception is not None  # noqa: S101 - the fixture depends on call_log
+        names: dict[str, Any] = {}
+        if settings is not None:
+            names = {
+                "models_of": settings.models_of,
+                "steps": settings.steps,
+                "providers": settings.providers(),
+            }
+        scripts = MockProviders(
+            self.wire.calls, http=interception.http, partial=self._only_case is not None, **names
+        )
+        guard = NetworkGuard(settings.allow_hosts if settings is not None else ())
+        self.wire.scripts, self.wire.guard = scripts, guard
+        guard.start()
+        try:
+            yield scripts
+        finally:
+            guard.stop()
+
+    def failures(self, *, passed: bool) -> list[str]:
+        """
+        What fails the test and was not told yet.
+
+        Args:
+            passed: Whether the test itself passed: only then are unused scripts and missing evaluations news.
+
+        """
+        failures = self.wire.failures()
+        if passed and not failures:
+            failures = [*self._unevaluated(), *self._unused()]
+        news = failures[self._reported :]
+        self._reported = len(failures)
+        return news
+
+    def calls_table(self) -> str | None:
+        """The call log for a report; None where nothing was called."""
+        return self.wire.calls.table(limit=_SHOWN_CALLS) if len(self.wire.calls) else None
+
+    def summary(self) -> str | None:
+        """The evaluations as JSON, which crosses processes; None where there was none."""
+        return json.dumps(self._summaries) if self._summaries else None
+
+    def _unused(self) -> list[str]:
+        leftovers = self.wire.scripts.leftovers() if self.wire.scripts is not None else None
+        return [] if leftovers is None else [leftovers]
+
+    def _unevaluated(self) -> list[str]:
+        bench = self.bench
+        lines = [
+            f"{call} was called but not awaited; write await {call.partition('(')[0]}(...)"
+            for call in sorted(bench.forgotten)
+        ]
+        lines += [
+            missing_evaluation(threshold.step) for threshold in bench.thresholds if threshold.step not in bench.evaluated
+        ]
+        return ["\n".join(lines)] if lines else []
+
+    def _conclude(self, evaluation: StepEvaluation, verdict: Verdict) -> None:
+        __tracebackhide__ = True
+        if self._only_case is not None:
+            result = evaluation.results[0]
+            self._summaries.append({"ok": True, "lines": describe_case(evaluation).splitlines()})
+            if not result.right or result.route_error is not None:
+                self._fail(describe_case(evaluation))
+            return
+        self._summaries.append({"ok": verdict.ok, "lines": summarise(evaluation, verdict)})
+        if not verdict.ok:
+            self._fail(describe_failure(evaluation, verdict, test=self._test))
+
+
+def missing_evaluation(step: str) -> str:
+    """The message for a marked test that measured nothing."""
+    return (
+        f"step {step!r} has limits, but this test evaluated nothing, so nothing was judged.\n"
+        "Evaluate it: def test_...(evaluate_step): evaluate_step(cases, run=function_under_test)"
+    )

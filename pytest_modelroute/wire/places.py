@@ -1,0 +1,55 @@
+"""Where in the user's code something happened."""
+
+from __future__ import annotations
+
+import linecache
+import sys
+import sysconfig
+import traceback
+from os.path import dirname, relpath
+from types import FrameType
+from typing import Final
+
+_OURS: Final = dirname(dirname(__file__))
+_LIBRARIES: Final = tuple(
+    {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")} | {_OURS, "<"}
+)
+
+
+def is_users(file: str) -> bool:
+    """Whether a file is neither an installed package's, nor the standard library's, nor ours."""
+    return not file.startswith(_LIBRARIES) and "site-packages" not in file
+
+
+def short_path(file: str) -> str:
+    """The path as a person would type it from here."""
+    try:
+        path = relpath(file)
+    except ValueError:  # pragma: no cover - another drive on Windows
+        return file
+    return file if path.startswith("..") else path
+
+
+def call_site() -> str:
+    """File, line and function of the innermost frame of the user's own code, with its source; "" where there is none."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - documented, and the cheapest way to a line number
+    while frame is not None and not is_users(frame.f_code.co_filename):
+        frame = frame.f_back
+    if frame is None:
+        return ""
+    source = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
+    return f"{short_path(frame.f_code.co_filename)}:{frame.f_lineno}, in {frame.f_code.co_name}: {source}"
+
+
+def script_site() -> str:
+    """File and line of the user's code that makes a script."""
+    return call_site().partition(",")[0] or "unknown place"
+
+
+def raise_site(error: BaseException) -> str:
+    """The innermost place in the user's own code that an exception passed; "" where there is none."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_users(frame.filename)]
+    if not frames:
+        return ""
+    last = frames[-1]
+    return f"{short_path(last.filename)}:{last.lineno}, in {last.name}: {last.line}"
