@@ -142,6 +142,19 @@ class Settings(_Table):
                 raise ValueError(str(error)) from None
         return self
 
+    @classmethod
+    def from_file(cls, path: str | Path) -> Settings:
+        """
+        Read a modelroute.toml, or a pyproject.toml with [tool.modelroute].
+
+        Raises:
+            SettingsError: No such file, or it cannot be used.
+
+        """
+        from pytest_modelroute.discovery import read_table
+
+        return read_settings(read_table(Path(path)) or {}, where=path)
+
     def prices(self) -> PriceBook:
         """The prices given here, before those of genai-prices."""
         return PriceBook(own={m.model: m.price for m in self.models.values() if m.price is not None})
@@ -208,8 +221,10 @@ def _describe(problem: Any) -> str:
     if problem["type"] == "missing":
         return f"{key!r} is missing"
     message = problem["msg"].removeprefix("Value error, ")
-    return f"{key}: {message[0].lower()}{message[1:]}, not {problem['input']!r}" if key and problem["type"] != "value_error" else (
-        f"{key}: {message}" if key else message
+    return (
+        f"{key}: {message[0].lower()}{message[1:]}, not {problem['input']!r}"
+        if key and problem["type"] != "value_error"
+        else (f"{key}: {message}" if key else message)
     )
 
 
@@ -227,5 +242,3 @@ def _check_name(name: str, known: Iterable[str], key: str) -> None:
     hint = f"did you mean {nearest[0]!r}?" if nearest else f"known are: {', '.join(names) or 'none'}"
     where = f"{key} names {name!r}" if "." in key else f"{key}.{name} belongs to no step"
     raise ValueError(f"{where}, which does not exist; {hint}" if "." in key else f"{where}; {hint}")
-
-

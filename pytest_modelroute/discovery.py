@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pytest_modelroute.errors import SettingsError
 
@@ -49,7 +49,10 @@ class SettingsFiles:
         return found
 
     def _load(self, path: Path, *, required: bool = False) -> tuple[Path, Settings] | None:
-        table = _read_table(path, required=required)
+        # Parsing costs more than searching, and most pyproject.toml have nothing for us.
+        if not required and not (path.is_file() and (path.name != "pyproject.toml" or "modelroute" in _read(path))):
+            return None
+        table = read_table(path, required=required)
         if table is None:
             return None
         from pytest_modelroute.config import read_settings
@@ -57,29 +60,36 @@ class SettingsFiles:
         return path, read_settings(table, where=path)
 
 
-def _read_table(path: Path, *, required: bool) -> Mapping[str, Any] | None:
-    """The tables of the file without their prefix; None where there is no file, or a pyproject.toml without them."""
-    if not path.is_file():
-        if required:
-            raise SettingsError(f"{path}: there is no such file (given by --modelroute-config)")
-        return None
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"{path}: not UTF-8 at byte {error.start}") from None
-    inside_pyproject = path.name == "pyproject.toml"
-    # Parsing costs more than searching, and most pyproject.toml have nothing for us.
-    if inside_pyproject and "modelroute" not in text and not required:
-        return None
+def read_table(path: Path, *, required: bool = True) -> Mapping[str, Any] | None:
+    """
+    The tables of a settings file, without their prefix.
+
+    Args:
+        path: A modelroute.toml, or a pyproject.toml.
+        required: Whether a pyproject.toml without [tool.modelroute] is an error, and not None.
+
+    Raises:
+        SettingsError: No such file, or it is not TOML.
+
+    """
     import tomllib
 
     try:
-        table: Mapping[str, Any] = tomllib.loads(text)
+        table: dict[str, Any] = tomllib.loads(_read(path))
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: there is no such settings file") from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path}: not TOML: {error}") from None
-    if not inside_pyproject:
+    if path.name != "pyproject.toml":
         return table
-    table = table.get("tool", {}).get("modelroute")
-    if table is None and required:
+    ours = table.get("tool", {}).get("modelroute")
+    if ours is None and required:
         raise SettingsError(f"{path}: it has no table [tool.modelroute]")
-    return table
+    return cast("Mapping[str, Any] | None", ours)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: not UTF-8 at byte {error.start}") from None

@@ -17,8 +17,8 @@ The exceptions of the package, in one tree.
     UnscriptedCall                      (a BaseException) no script answers a call
     ScriptRaised                        (a BaseException) the function of a script raised
 
-The last two do not derive from Exception on purpose: a router that catches Exception and falls back would take a hole in
-the test for an outage, go on, and pass.
+The last two do not derive from Exception on purpose: a router that catches Exception and falls back would take a hole
+in the test for an outage, go on, and pass.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def _test_run(request: pytest.FixtureRequest) -> TestRun:
         files = config.stash[SETTINGS]
         folders = (folder, files.folder(folder), config.rootpath)
         item.stash[RUN] = TestRun(
-            test=item.nodeid,
+            test=_path_from_here(item),
             settings=files.at(folder),
             thresholds=item.stash.get(THRESHOLDS, []),
             folders=list(dict.fromkeys(path for path in folders if path is not None)),
@@ -72,6 +72,16 @@ def _test_run(request: pytest.FixtureRequest) -> TestRun:
         )
     run: TestRun = item.stash[RUN]
     return run
+
+
+def _path_from_here(item: pytest.Item) -> str:
+    """The id of a test as it can be typed where pytest was started, which need not be the root of its ids."""
+    try:
+        path = os.path.relpath(item.path, item.config.invocation_params.dir)
+    except ValueError:  # pragma: no cover - another drive on Windows
+        path = str(item.path)
+    _, separator, rest = item.nodeid.partition("::")
+    return f"{path}{separator}{rest}"
 
 
 def _progress(config: pytest.Config) -> Progress | None:

@@ -1,8 +1,8 @@
 """
 The pytest side: options, markers, checks at collection, and what fails a test from outside.
 
-Imports the standard library and pytest only; everything else is imported where it is used, so that the plugin, installed
-and unused, costs nothing.
+Imports the standard library and pytest only; everything else is imported where it is used, so that the plugin,
+installed and unused, costs nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pytest
 if TYPE_CHECKING:
     from pytest_modelroute.discovery import SettingsFiles
     from pytest_modelroute.evaluation.thresholds import StepThreshold
-    from pytest_modelroute.testrun import TestRun
+    from pytest_modelroute.testrun import TestRun  # noqa: F401 - named in a string below
 
 pytest_plugins = ["pytest_modelroute.fixtures"]
 
@@ -79,7 +79,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Fail a test for what it could not see itself: unscripted calls, refused connections, limits that nobody judged."""
+    """Fail a test for what it could not see: unscripted calls, refused connections, limits that nobody judged."""
     try:
         result = yield
     except BaseException as error:
@@ -115,7 +115,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Show each evaluated step; nothing where there was none."""
-    reports = [report for key in ("passed", "failed", "xfailed", "xpassed") for report in terminalreporter.getreports(key)]
+    reports = [
+        report for key in ("passed", "failed", "xfailed", "xpassed") for report in terminalreporter.getreports(key)
+    ]
     evaluated = [report for report in reports if hasattr(report, "modelroute")]
     if not evaluated:
         return
@@ -159,7 +161,8 @@ def _usage_errors() -> type[Exception]:
 def _read_marks(marks: list[pytest.Mark], settings: Any) -> list[StepThreshold]:
     from pytest_modelroute.evaluation.thresholds import read_marks
 
-    steps, defaults = ((), {}) if settings is None else (settings.steps, settings.thresholds)
+    steps: dict[str, Any] = {} if settings is None else settings.steps
+    defaults: dict[str, Any] = {} if settings is None else settings.thresholds
     return read_marks([(mark.args, mark.kwargs) for mark in marks], steps=steps, defaults=defaults)
 
 
@@ -184,7 +187,11 @@ def _describe(item: pytest.Item, error: BaseException | None) -> list[str]:
     if error is None or isinstance(error, UnscriptedCall):
         return []
     if isinstance(error, ScriptRaised) and error.__cause__ is not None:
-        script = item.repr_failure(pytest.ExceptionInfo.from_exception(error.__cause__))
+        script = item.repr_failure(pytest.ExceptionInfo[BaseException].from_exception(error.__cause__))
         return [f"the script's own traceback:\n{script}"]
-    excinfo = pytest.ExceptionInfo.from_exception(error)
-    return [f"the test itself ended with:\n{excinfo.getrepr(style='short', chain=False)}"]
+    if item.config.getoption("fulltrace"):
+        return [f"the test itself ended with:\n{pytest.ExceptionInfo[BaseException].from_exception(error).getrepr()}"]
+    from pytest_modelroute.wire.places import raise_sites
+
+    places = "".join(f"\n  at {place}" for place in raise_sites(error))
+    return [f"the test itself ended with {type(error).__name__}: {error}{places}\n(all of it with --full-trace)"]

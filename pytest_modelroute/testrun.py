@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from pytest_modelroute.evaluation.routes import Routes
 from pytest_modelroute.evaluation.thresholds import StepThreshold
 from pytest_modelroute.evaluation.verdict import Verdict
 from pytest_modelroute.providers.prices import PriceBook
-from pytest_modelroute.report.step import describe_case, describe_failure, summarise
+from pytest_modelroute.report.step import calls_of_worst, describe_case, describe_failure, summarise
 from pytest_modelroute.wire.call_log import CallLog
 from pytest_modelroute.wire.exchanges import Wire
 from pytest_modelroute.wire.interception import Interception
@@ -64,6 +64,7 @@ class TestRun:
         self._summaries: list[dict[str, Any]] = []
         self._reported = 0
         self._interception: Interception | None = None
+        self._evidence: CallLog | None = None
         self.wire = Wire(
             prices=settings.prices() if settings is not None else PriceBook(),
             provider_hosts=settings.provider_hosts() if settings is not None else (),
@@ -80,7 +81,7 @@ class TestRun:
         )
 
     @contextmanager
-    def listening(self) -> Iterator[CallLog]:
+    def listening(self) -> Generator[CallLog]:
         """See every provider call."""
         self._interception = Interception(self.wire)
         self._interception.start()
@@ -90,7 +91,7 @@ class TestRun:
             self._interception.stop()
 
     @contextmanager
-    def virtual_time(self) -> Iterator[VirtualTime]:
+    def virtual_time(self) -> Generator[VirtualTime]:
         """Let time be virtual."""
         clock = self.wire.clock = VirtualTime()
         clock.start()
@@ -100,7 +101,7 @@ class TestRun:
             clock.stop()
 
     @contextmanager
-    def scripted(self) -> Iterator[MockProviders]:
+    def scripted(self) -> Generator[MockProviders]:
         """Answer provider calls by scripts, and keep the test on this machine."""
         settings, interception = self._settings, self._interception
         assert interception is not None  # noqa: S101 - the fixture depends on call_log
@@ -111,9 +112,7 @@ class TestRun:
                 "steps": settings.steps,
                 "providers": settings.providers(),
             }
-        scripts = MockProviders(
-            self.wire.calls, http=interception.http, partial=self._only_case is not None, **names
-        )
+        scripts = MockProviders(self.wire.calls, http=interception.http, partial=self._only_case is not None, **names)
         guard = NetworkGuard(settings.allow_hosts if settings is not None else ())
         self.wire.scripts, self.wire.guard = scripts, guard
         guard.start()
@@ -138,8 +137,13 @@ class TestRun:
         return news
 
     def calls_table(self) -> str | None:
-        """The call log for a report; None where nothing was called."""
-        return self.wire.calls.table(limit=_SHOWN_CALLS) if len(self.wire.calls) else None
+        """The calls that explain a failure: of the worst cases, else the last ones; None where nothing was called."""
+        calls = self._evidence or self.wire.calls
+        if not calls:
+            return None
+        others = len(self.wire.calls) - len(calls)
+        note = f"\n({others} calls of other cases are not shown)" if others else ""
+        return calls.table(limit=_SHOWN_CALLS) + note
 
     def summary(self) -> str | None:
         """The evaluations as JSON, which crosses processes; None where there was none."""
@@ -156,7 +160,9 @@ class TestRun:
             for call in sorted(bench.forgotten)
         ]
         lines += [
-            missing_evaluation(threshold.step) for threshold in bench.thresholds if threshold.step not in bench.evaluated
+            missing_evaluation(threshold.step)
+            for threshold in bench.thresholds
+            if threshold.step not in bench.evaluated
         ]
         return ["\n".join(lines)] if lines else []
 
@@ -170,6 +176,7 @@ class TestRun:
             return
         self._summaries.append({"ok": verdict.ok, "lines": summarise(evaluation, verdict)})
         if not verdict.ok:
+            self._evidence = calls_of_worst(evaluation)
             self._fail(describe_failure(evaluation, verdict, test=self._test))
 
 

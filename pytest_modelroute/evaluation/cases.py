@@ -9,12 +9,24 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from enum import Enum
 from pathlib import Path
 from typing import Any, Final, TypeAlias, cast
 
 from pytest_modelroute.errors import CasesError, MissingExtra
 
-MISSING: Final = type("Missing", (), {"__repr__": lambda _self: "MISSING", "__slots__": ()})()
+
+class Missing(Enum):
+    """The type of `MISSING`."""
+
+    MISSING = "missing"
+
+    def __repr__(self) -> str:
+        """As it is written."""
+        return "MISSING"
+
+
+MISSING: Final = Missing.MISSING
 "Stands where a case has no expected output; None is an output that may be expected."
 
 
@@ -72,7 +84,9 @@ def load_cases(source: Cases, *, folders: Sequence[Path] = ()) -> list[Case]:
     for where, row in rows:
         case = _read_case(row, where)
         if case.id in seen:
-            raise CasesError(f"{where}: the case id {case.id!r} is used twice, first at {seen[case.id]}; ids are unique")
+            raise CasesError(
+                f"{where}: the case id {case.id!r} is used twice, first at {seen[case.id]}; ids are unique"
+            )
         seen[case.id] = where
         cases.append(case)
     if not cases:
@@ -130,7 +144,9 @@ def _read_csv(path: Path, text: str) -> Iterator[tuple[str, Any]]:
         for row in reader:
             where = f"{path}:{reader.line_num}"
             if None in row or None in row.values():
-                raise CasesError(f"{where}: not as many cells as there are columns ({', '.join(reader.fieldnames or ())})")
+                raise CasesError(
+                    f"{where}: not as many cells as there are columns ({', '.join(reader.fieldnames or ())})"
+                )
             # An empty cell is a field left out, but an empty text is a fine input.
             yield where, {name: _read_cell(name, cell, where) for name, cell in row.items() if cell or name == "inputs"}
     except csv.Error as error:
@@ -157,14 +173,12 @@ def _read_yaml(path: Path, text: str) -> Iterator[tuple[str, Any]]:
         raise MissingExtra("pyyaml", extra="yaml", needed_for=f"reading {path}") from None
     try:
         nodes = yaml.compose(text, Loader=yaml.SafeLoader)
-        rows = yaml.safe_load(text)
+        rows: Any = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise CasesError(f"{path}: not YAML ({error})") from None
-    if not isinstance(rows, list):
+    if not isinstance(nodes, yaml.SequenceNode):
         raise CasesError(f"{path}: a list of cases was expected, not {type(rows).__name__}")
-    return zip(
-        (f"{path}:{node.start_mark.line + 1}" for node in nodes.value), cast("list[Any]", rows), strict=True
-    )
+    return zip((f"{path}:{node.start_mark.line + 1}" for node in nodes.value), cast("list[Any]", rows), strict=True)
 
 
 def _read_case(row: Any, where: str) -> Case:
@@ -190,15 +204,19 @@ def _read_case(row: Any, where: str) -> Case:
 
 
 def _check_types(fields: Mapping[str, Any], where: str) -> None:
-    routes = fields.get("expected_route")
-    names = [routes] if isinstance(routes, str) else routes
+    routes: Any = fields.get("expected_route")
+    names = [routes] if isinstance(routes, str) else cast("list[Any] | None", routes)
     checks = {
         "id": "id" not in fields or (isinstance(fields["id"], str) and fields["id"] != ""),
         "slice": isinstance(fields.get("slice"), str | None),
         "golden": isinstance(fields.get("golden", False), bool),
         "metadata": isinstance(fields.get("metadata", {}), Mapping),
         "expected_route": names is None
-        or (isinstance(names, list | tuple) and bool(names) and all(isinstance(name, str) for name in names)),
+        or (
+            isinstance(names, list | tuple)
+            and bool(names)
+            and all(isinstance(name, str) for name in cast("list[Any]", names))
+        ),
     }
     expected = {
         "id": "a text that is not empty",

@@ -32,6 +32,7 @@ from pytest_modelroute.wire.exchanges import Wire
 from pytest_modelroute.wire.labels import Label, labelled
 from pytest_modelroute.wire.places import raise_site
 
+
 class Progress(Protocol):
     """Told after every case, for a line on a terminal."""
 
@@ -162,7 +163,8 @@ class StepEvaluator:
         marked = {threshold.step: threshold for threshold in self._bench.thresholds}
         if step is None and len(marked) > 1:
             raise EvaluationError(
-                f"which step is it? The test is marked with several: {', '.join(map(repr, marked))}; say evaluate_step(..., step=...)"
+                f"which step is it? The test is marked with several: {', '.join(map(repr, marked))}; "
+                "say evaluate_step(..., step=...)"
             )
         if step is None:
             return next(iter(marked.values()), None)
@@ -170,7 +172,8 @@ class StepEvaluator:
             return marked[step]
         if marked:
             raise EvaluationError(
-                f"step={step!r} is not marked on this test, so nothing would judge it; marked: {', '.join(map(repr, marked))}"
+                f"step={step!r} is not marked on this test, so nothing would judge it; "
+                f"marked: {', '.join(map(repr, marked))}"
             )
         return self._bench.declared(step)
 
@@ -346,7 +349,7 @@ class _Attempt:
         completed = [call.model for call in self._calls if call.completed]
         answers = [model for model in completed if model not in self._bench.routes.helpers]
         # A model that both classifies and answers cannot be told apart by name: then the last call is the answer.
-        return (answers or completed or [None])[-1]
+        return (answers or completed or ("",))[-1] or None
 
     def _escalated(self) -> bool:
         routes = self._bench.routes
@@ -363,8 +366,8 @@ def _refuse_awaitable(value: Any) -> None:
     if inspect.iscoroutine(value):
         value.close()
     raise EvaluationError(
-        "run returned a coroutine from a plain function; give the async function itself (run=app.classify, not a lambda "
-        "around it), or use concurrency=1"
+        "run returned a coroutine from a plain function; give the async function itself (run=app.classify, not a "
+        "lambda around it), or use concurrency=1"
     )
 
 
@@ -386,4 +389,3 @@ def _check_routes(cases: Sequence[Case], routes: Routes) -> None:
                 raise CasesError(
                     f"case {case.id!r}: expected_route {route!r} is no model, alias or tier of the settings; {hint}"
                 )
-

@@ -1,8 +1,8 @@
 """
 Scorers: how an output compares with what was expected.
 
-A scorer is any function `score(output, expected)` that returns a bool, or a number from 0 to 1. Set `pass_mark` on it to
-say from which score on a case passes (1 where it is not set).
+A scorer is any function `score(output, expected)` that returns a bool, or a number from 0 to 1. Set `pass_mark` on it
+to say from which score on a case passes (1 where it is not set).
 """
 
 from __future__ import annotations
@@ -108,9 +108,7 @@ def read_score(score: Scorer, output: Any, expected: Any) -> float:
         value = item()
     if isinstance(value, bool | int | float) and 0 <= value <= 1:
         return float(value)
-    raise ScoreError(
-        f"the scorer {scorer_name(score)} returned {value!r}; a bool or a number from 0 to 1 was expected"
-    )
+    raise ScoreError(f"the scorer {scorer_name(score)} returned {value!r}; a bool or a number from 0 to 1 was expected")
 
 
 def pass_mark(score: Scorer) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from statistics import NormalDist, fmean, stdev
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 
 class Interval(NamedTuple):
@@ -33,8 +33,8 @@ class Rate(float):
     count: int
     n: int
 
-    def __new__(cls, count: int, n: int) -> Rate:
-        """k of n; NaN where n is 0, which compares false with every limit."""
+    def __new__(cls, count: int, n: int) -> Self:
+        """The share k/n; NaN where n is 0, which compares false with every limit."""
         rate = super().__new__(cls, count / n if n else math.nan)
         rate.count = count
         rate.n = n
@@ -132,7 +132,8 @@ def f1_interval(hits: int, false_alarms: int, misses: int, confidence: float = 0
     """
     The interval of F1 through F* = hits / (hits + false alarms + misses), which is a share; F1 = 2 F* / (1 + F*).
 
-    Hand, Christen and Kirielle 2021, "F*: an interpretable transformation of the F-measure"; the interval of F* is Wilson's.
+    Hand, Christen and Kirielle 2021, "F*: an interpretable transformation of the F-measure". The interval of F* is
+    Wilson's.
     """
     low, high = wilson(hits, hits + false_alarms + misses, confidence)
     return Interval(2 * low / (1 + low), 2 * high / (1 + high))
@@ -169,9 +170,7 @@ def incomplete_beta(a: float, b: float, x: float) -> float:
         return 0.0 if x <= 0 else 1.0
     if x > (a + 1) / (a + b + 2):
         return 1 - incomplete_beta(b, a, 1 - x)
-    front = math.exp(
-        math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
-    )
+    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x))
     return front * _beta_fraction(a, b, x) / a
 
 

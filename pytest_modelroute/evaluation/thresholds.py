@@ -57,7 +57,9 @@ class StepThreshold:
     "Judge the bound of the interval at this confidence; None judges the estimate."
 
     @classmethod
-    def from_marker(cls, args: Sequence[Any], kwargs: Mapping[str, Any], *, defaults: Mapping[str, Any]) -> StepThreshold:
+    def from_marker(
+        cls, args: Sequence[Any], kwargs: Mapping[str, Any], *, defaults: Mapping[str, Any]
+    ) -> StepThreshold:
         """
         Read `@pytest.mark.step_threshold(step, **limits)`.
 

@@ -105,9 +105,7 @@ def _share(rate: Rate, confidence: float) -> Measured:
 
 def _mean(values: list[float], confidence: float, factor: float = 1.0) -> Measured:
     low, high = mean_interval(values, confidence)
-    return Measured(
-        value=fmean(values) * factor, interval=Interval(low * factor, high * factor), n=len(values)
-    )
+    return Measured(value=fmean(values) * factor, interval=Interval(low * factor, high * factor), n=len(values))
 
 
 def _accuracy(evaluation: StepEvaluation, _threshold: StepThreshold, confidence: float) -> Measured:
@@ -193,9 +191,7 @@ def _macro(evaluation: StepEvaluation, confidence: float, score: Callable[[int, 
 
 def _latency(evaluation: StepEvaluation, _threshold: StepThreshold, confidence: float) -> Measured:
     times = evaluation.elapsed_ms
-    return Measured(
-        value=percentile(times, 0.95), interval=percentile_interval(times, 0.95, confidence), n=len(times)
-    )
+    return Measured(value=percentile(times, 0.95), interval=percentile_interval(times, 0.95, confidence), n=len(times))
 
 
 def _mean_latency(evaluation: StepEvaluation, _threshold: StepThreshold, confidence: float) -> Measured:
@@ -212,12 +208,14 @@ def _total_cost(evaluation: StepEvaluation, _threshold: StepThreshold, confidenc
 
 def _costs(evaluation: StepEvaluation) -> list[float]:
     if not evaluation.calls:
-        raise EvaluationError(f"a limit on cost, but {evaluation.step!r} made no provider call, so nothing was measured")
+        raise EvaluationError(
+            f"a limit on cost, but {evaluation.step!r} made no provider call, so nothing was measured"
+        )
     return [float(cost) for cost in evaluation.costs_usd]
 
 
 def _misroutes(evaluation: StepEvaluation, _threshold: StepThreshold, confidence: float) -> Measured:
-    return _share(_routed(evaluation, evaluation.misroute_rate), confidence)
+    return _share(_routed(evaluation.misroute_rate), confidence)
 
 
 def _underroutes(evaluation: StepEvaluation, _threshold: StepThreshold, confidence: float) -> Measured:
@@ -228,7 +226,7 @@ def _overroutes(evaluation: StepEvaluation, _threshold: StepThreshold, confidenc
     return _share(_ranked(evaluation, evaluation.overroute_rate), confidence)
 
 
-def _routed(evaluation: StepEvaluation, rate: Rate) -> Rate:
+def _routed(rate: Rate) -> Rate:
     if not rate.n:
         raise EvaluationError("a limit on routes, but no case has an expected_route, so nothing would be measured")
     return rate
@@ -243,7 +241,7 @@ def _ranked(evaluation: StepEvaluation, rate: Rate) -> Rate:
                     f"which route is the weaker cannot be told: {route!r} (case {result.case.id!r}) has no tier; "
                     "give each model a tier in [tool.modelroute.models.<alias>]"
                 )
-    return _routed(evaluation, rate)
+    return _routed(rate)
 
 
 def _escalations(evaluation: StepEvaluation, _threshold: StepThreshold, confidence: float) -> Measured:

@@ -209,8 +209,8 @@ class _StreamReader:
             self._stop = str(delta.get("stop_reason") or self._stop)
             self._usage |= mapping(event.get("usage"))
         elif kind == "error":
-            message = mapping(event.get("error")).get("message")
-            raise MalformedExchange(f"the stream of {_WHAT} ended in an error: {message}")
+            said = mapping(event.get("error")).get("message")
+            raise MalformedExchange(f"the stream of {_WHAT} ended in an error: {said}")
 
     def reply(self) -> ProviderReply:
         if not self._stop:
@@ -248,7 +248,7 @@ def _frame(kind: str, **members: Any) -> bytes:
 
 
 def _stream_tool_call(index: int, call: ToolCall) -> bytes:
-    block = {"type": "tool_use", "id": call.id, "name": call.name, "input": {}}
+    block: dict[str, Any] = {"type": "tool_use", "id": call.id, "name": call.name, "input": {}}
     delta = {"type": "input_json_delta", "partial_json": json.dumps(dict(call.arguments), ensure_ascii=False)}
     return (
         _frame("content_block_start", index=index, content_block=block)
@@ -271,9 +271,7 @@ def _write_system(messages: Sequence[Message]) -> Any:
     """One plain system message stays a string; several, or parts, become a list of parts."""
     if len(messages) == 1:
         return content_of(messages[0])
-    return [
-        part for message in messages for part in (message.parts or ({"type": "text", "text": message.text},))
-    ]
+    return [part for message in messages for part in (message.parts or ({"type": "text", "text": message.text},))]
 
 
 def _read_tool(entry: Mapping[str, Any]) -> Tool:

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal, TypeAlias
 
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter"]
@@ -155,4 +156,4 @@ def split_text(text: str, chunks: int | None) -> list[str]:
     if count <= 1:
         return [text]
     edges = [round(index * len(words) / count) for index in range(count + 1)]
-    return ["".join(words[start:end]) for start, end in zip(edges, edges[1:], strict=False)]
+    return ["".join(words[start:end]) for start, end in pairwise(edges)]

@@ -14,8 +14,8 @@ class Language(Protocol):
     """
     One wire format: reading and writing its requests, replies, streams and errors.
 
-    What is written can be read back: `read_request(write_request(r).body)` is r, `read_reply(write_reply(r, a))` is a, and
-    so is `read_stream(b"".join(write_stream(r, a, pieces)))`.
+    What is written can be read back: `read_request(write_request(r).body)` is r, `read_reply(write_reply(r, a))` is a,
+    and so is `read_stream(b"".join(write_stream(r, a, pieces)))`.
     """
 
     name: str
@@ -90,7 +90,9 @@ def read_message(role: str, content: object, *, what: str) -> Message:
         return Message(role=role, text=content)
     parts = objects(content)
     if parts is None:
-        raise MalformedExchange(f"{what}: the content of a {role} message is {type(content).__name__}, not text or parts")
+        raise MalformedExchange(
+            f"{what}: the content of a {role} message is {type(content).__name__}, not text or parts"
+        )
     return Message(role=role, text="".join(text_of(part) for part in parts), parts=tuple(parts))
 
 

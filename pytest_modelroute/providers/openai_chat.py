@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from pytest_modelroute.errors import MalformedExchange
 from pytest_modelroute.providers.exchange import (
@@ -209,11 +209,11 @@ def _write_usage(usage: Usage) -> dict[str, Any]:
     }
 
 
-def _read_usage(value: object) -> Usage | None:
+def _read_usage(value: Any) -> Usage | None:
     """prompt_tokens include the cached ones, completion_tokens include reasoning."""
     if not isinstance(value, dict):
         return None
-    usage = mapping(value)
+    usage = cast("dict[str, Any]", value)
     prompt, completion = mapping(usage.get("prompt_tokens_details")), mapping(usage.get("completion_tokens_details"))
     read, write = count(prompt.get("cached_tokens")), count(prompt.get("cache_write_tokens"))
     reasoning = count(completion.get("reasoning_tokens"))

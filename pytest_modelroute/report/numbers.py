@@ -72,9 +72,7 @@ def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
     used = [column for column in range(len(rows[0])) if any(row[column] for row in rows[1:])]
     widths = [max(len(row[column]) for row in rows) for column in used]
     return [
-        (
-            indent + "  ".join(row[column].ljust(width) for column, width in zip(used, widths, strict=True))
-        ).rstrip()
+        (indent + "  ".join(row[column].ljust(width) for column, width in zip(used, widths, strict=True))).rstrip()
         for row in rows
     ]
 

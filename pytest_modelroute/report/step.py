@@ -12,6 +12,7 @@ from pytest_modelroute.evaluation.statistics import Rate
 from pytest_modelroute.evaluation.thresholds import LIMITS
 from pytest_modelroute.evaluation.verdict import Verdict
 from pytest_modelroute.report.numbers import short, show_check, show_cost, show_usd, table
+from pytest_modelroute.wire.call_log import CallLog
 
 _WORST: Final = 5
 _ERRORS: Final = 3
@@ -27,15 +28,14 @@ def describe_failure(evaluation: StepEvaluation, verdict: Verdict, *, test: str)
         test: The id of the test, for the command.
 
     """
-    wrong = [result for result in evaluation.scored if not result.right or result.route_error]
+    worst = worst_cases(evaluation)
     lines = [_headline(evaluation, verdict), *_limits(verdict), *_errors(evaluation)]
-    if wrong:
-        lines += ["", *_worst(wrong), *_confusion(evaluation), *_misroutes(evaluation)]
+    if worst:
+        lines += ["", *_worst(evaluation, worst), *_confusion(evaluation), *_misroutes(evaluation)]
     if evaluation.calls:
         lines += ["", "by model that answered:", *_by_model(evaluation)]
-    case = _rerun(evaluation, wrong)
-    if case is not None:
-        lines += ["", f"rerun one case: pytest '{test}' '--modelroute-case={case}'"]
+    for result in [*evaluation.errors, *worst][:1]:
+        lines += ["", f"rerun one case: pytest '{test}' '--modelroute-case={result.case.id}'"]
     return "\n".join(lines)
 
 
@@ -49,10 +49,16 @@ def describe_case(evaluation: StepEvaluation) -> str:
             f"  inputs    {short(case.inputs, 200)}",
             f"  expected  {short(case.expected_output, 200)}" + _route_note(result),
             f"  got       {short(result.error or result.output, 400)}",
-            f"  answered  by {result.route or 'no model'} in {result.elapsed_s * 1000:.0f} ms ({evaluation.clock} time)",
+            f"  answered  by {result.route or 'no model'}, {result.elapsed_s * 1000:.0f} ms ({evaluation.clock} time)",
         ]
     lines += [f"  {line}" for line in evaluation.calls.table().splitlines()]
     return "\n".join(lines)
+
+
+def calls_of_worst(evaluation: StepEvaluation, *, cases: int = 3) -> CallLog:
+    """The calls of the worst cases and of those that ended in an error: the evidence of a failure."""
+    shown = [*evaluation.errors, *worst_cases(evaluation)][:cases]
+    return CallLog(call for result in shown for call in result.calls)
 
 
 def summarise(evaluation: StepEvaluation, verdict: Verdict) -> list[str]:
@@ -103,8 +109,15 @@ def _errors(evaluation: StepEvaluation) -> list[str]:
     ]
 
 
-def _worst(wrong: Sequence[CaseResult]) -> list[str]:
-    ranked = sorted(wrong, key=lambda result: (result.score or 0.0, not result.case.golden, result.route_error != "under"))
+def worst_cases(evaluation: StepEvaluation) -> list[CaseResult]:
+    """The cases that are wrong or misrouted: lowest score first, then golden ones, then under-routed ones."""
+    wrong = [result for result in evaluation.scored if not result.right or result.route_error]
+    return sorted(
+        wrong, key=lambda result: (result.score or 0.0, not result.case.golden, result.route_error != "under")
+    )
+
+
+def _worst(evaluation: StepEvaluation, worst: Sequence[CaseResult]) -> list[str]:
     rows = [("case", "expected", "got", "answered by", "expected route", "inputs")]
     rows += [
         (
@@ -115,9 +128,12 @@ def _worst(wrong: Sequence[CaseResult]) -> list[str]:
             " or ".join(result.case.expected_routes) if result.route_error else "",
             short(result.case.inputs),
         )
-        for result in ranked[:_WORST]
+        for result in worst[:_WORST]
     ]
-    return [f"worst cases ({len(wrong)} wrong):", *table(rows)]
+    counts = f"{evaluation.accuracy.n - evaluation.accuracy.count} wrong"
+    if evaluation.misroute_rate.count:
+        counts += f", {evaluation.misroute_rate.count} misrouted"
+    return [f"worst cases ({counts}):", *table(rows)]
 
 
 def _confusion(evaluation: StepEvaluation) -> list[str]:
@@ -144,9 +160,9 @@ def _misroutes(evaluation: StepEvaluation) -> list[str]:
         if result.route_error
     )
     words = {"under": "under-routed", "over": "over-routed", "other": "another route"}
+    under, over = evaluation.underroute_rate.count, evaluation.overroute_rate.count
     return [
-        f"misroutes: {evaluation.misroute_rate!r}; under-routed {evaluation.underroute_rate.count}, "
-        f"over-routed {evaluation.overroute_rate.count}",
+        f"misroutes: {evaluation.misroute_rate!r}; under-routed {under}, over-routed {over}",
         *(
             f"  {cases} x expected {expected}, went to {model} ({words[error]})"
             for (expected, model, error), cases in pairs.most_common(4)
@@ -174,11 +190,6 @@ def _cost(results: Sequence[CaseResult]) -> str:
     except PriceUnknown:
         return "unknown"
     return show_usd(total) if total else "0"
-
-
-def _rerun(evaluation: StepEvaluation, wrong: Sequence[CaseResult]) -> str | None:
-    worst = [*evaluation.errors, *sorted(wrong, key=lambda result: result.score or 0.0)]
-    return worst[0].case.id if worst else None
 
 
 def _outcome(result: CaseResult) -> str:

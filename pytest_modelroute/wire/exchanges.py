@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 
 from pytest_modelroute.errors import MalformedExchange, UnscriptedCall
@@ -79,7 +79,7 @@ class Wire:
             self._failures.append(message)
 
     def check_host(self, method: str, url: str, host: str) -> None:
-        """Refuse a request beyond this machine, where the guard is on; names the URL, which a socket no longer knows."""
+        """Refuse a request beyond this machine, where the guard is on; here the whole URL is still known."""
         if self.guard is not None and not self.guard.allows(host):
             spoken = ", ".join(language.name for language in LANGUAGES)
             self.guard.refuse(host, f"{method} {url} is no provider call that scripts can answer (they speak {spoken})")
@@ -205,7 +205,7 @@ class Exchange:
             call.reply, call.usage = answer.reply, answer.usage
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
+    def watching(self) -> Generator[None]:
         """End the exchange where the network gave no response at all."""
         try:
             yield

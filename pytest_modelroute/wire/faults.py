@@ -1,8 +1,8 @@
 """
 Faults that a provider can show, as values for `mock_providers.on(...).fails(...)`.
 
-Each carries the error class that routers decide on: rate_limited, overloaded, unavailable, server_error, authentication,
-connection, timeout, malformed.
+Each carries the error class that routers decide on: rate_limited, overloaded, unavailable, server_error,
+authentication, connection, timeout, malformed.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 Interception of httpx and httpx2 in process, through respx's Mocker, at the transport that would open the connection.
 
 At that level custom clients, event hooks and wrapping transports (retries, logging) all run as in life, applications
-mounted in process (ASGI, WSGI) are left alone, and both libraries are served by one object. respx patches and unpatches;
-calls of models are answered here without its router, whose record of every call costs time and memory that grow.
+mounted in process (ASGI, WSGI) are left alone, and both libraries are served by one object. respx patches and
+unpatches; calls of models are answered here without its router, whose record of every call costs time and memory.
 """
 
 from __future__ import annotations
@@ -120,14 +120,15 @@ def _respond(exchange: Exchange, request: Any, library: Any) -> Generator[float,
     """
     answer = exchange.answer
     assert answer is not None  # noqa: S101 - the caller's condition, for the type checker
-    limit = (request.extensions.get("timeout") or {}).get("read")
+    timeouts: dict[str, float | None] = request.extensions.get("timeout") or {}
+    limit = timeouts.get("read")
     transport = None if answer.fault is None else answer.fault.transport
     if transport == "read_timeout" and limit is None:
         exchange.wire.fail(
             f"read_timeout() on call {exchange.call.number} would wait for ever: the client has no read timeout"
         )
         limit = 0.0
-    if transport == "read_timeout" or (limit is not None and answer.delay > limit):
+    if limit is not None and (transport == "read_timeout" or answer.delay > limit):
         yield limit
         exchange.end(error="timeout")
         raise library.ReadTimeout("The read operation timed out", request=request)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ def current_label() -> Label | None:
 
 
 @contextmanager
-def labelled(label: Label) -> Iterator[None]:
+def labelled(label: Label) -> Generator[None]:
     """Label everything that runs in this block, tasks started in it included."""
     token = _current.set(label)
     try:
@@ -43,7 +43,7 @@ def labelled(label: Label) -> Iterator[None]:
 
 
 @contextmanager
-def step_label(step: str) -> Iterator[None]:
+def step_label(step: str) -> Generator[None]:
     """Name the step of this block; the case stays as it is."""
     outer = _current.get() or Label()
     with labelled(Label(step=step, case=outer.case, calls=outer.calls)):
@@ -51,7 +51,7 @@ def step_label(step: str) -> Iterator[None]:
 
 
 @contextmanager
-def attributed(function: Callable[..., Any], step: str) -> Iterator[None]:
+def attributed(function: Callable[..., Any], step: str) -> Generator[None]:
     """
     Label every call of a function with a step, wherever a loaded module or its class refers to it, for this block.
 
@@ -63,8 +63,8 @@ def attributed(function: Callable[..., Any], step: str) -> Iterator[None]:
     places = list(_places(function))
     if not places:
         raise EvaluationError(
-            f"call_log.attribute({function!r}, step={step!r}): no loaded module or class holds this function, so its calls "
-            "cannot be labelled; label the block instead: with call_log.label(step=...)"
+            f"call_log.attribute({function!r}, step={step!r}): no loaded module or class holds this function, so its "
+            "calls cannot be labelled; label the block instead: with call_log.label(step=...)"
         )
     for owner, name in places:
         setattr(owner, name, wrapped)
@@ -94,30 +94,35 @@ def _places(function: Callable[..., Any]) -> Iterator[tuple[Any, str]]:
 
 
 def _wrap(function: Callable[..., Any], step: str) -> Callable[..., Any]:
-    @functools.wraps(function)
-    async def call_async(*args: Any, **kwargs: Any) -> Any:
-        with step_label(step):
-            return await function(*args, **kwargs)
+    for is_kind, wrap in (
+        (inspect.isasyncgenfunction, _wrap_async_stream),
+        (inspect.isgeneratorfunction, _wrap_stream),
+        (inspect.iscoroutinefunction, _wrap_async),
+    ):
+        if is_kind(function):
+            return functools.wraps(function)(wrap(function, step))
+    return functools.wraps(function)(_wrap_plain(function, step))
 
-    @functools.wraps(function)
+
+def _wrap_plain(function: Callable[..., Any], step: str) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         with step_label(step):
             return function(*args, **kwargs)
 
-    @functools.wraps(function)
-    async def stream_async(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-        # The label is set for each piece anew: between pieces the caller's code runs.
-        stream = function(*args, **kwargs)
-        while True:
-            with step_label(step):
-                try:
-                    piece = await anext(stream)
-                except StopAsyncIteration:
-                    return
-            yield piece
+    return call
 
-    @functools.wraps(function)
+
+def _wrap_async(function: Callable[..., Any], step: str) -> Callable[..., Any]:
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        with step_label(step):
+            return await function(*args, **kwargs)
+
+    return call
+
+
+def _wrap_stream(function: Callable[..., Any], step: str) -> Callable[..., Any]:
     def stream(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        # The label is set for each piece anew: between pieces the caller's code runs.
         pieces = function(*args, **kwargs)
         while True:
             with step_label(step):
@@ -127,8 +132,18 @@ def _wrap(function: Callable[..., Any], step: str) -> Callable[..., Any]:
                     return
             yield piece
 
-    if inspect.isasyncgenfunction(function):
-        return stream_async
-    if inspect.isgeneratorfunction(function):
-        return stream
-    return call_async if inspect.iscoroutinefunction(function) else call
+    return stream
+
+
+def _wrap_async_stream(function: Callable[..., Any], step: str) -> Callable[..., Any]:
+    async def stream(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        pieces = function(*args, **kwargs)
+        while True:
+            with step_label(step):
+                try:
+                    piece = await anext(pieces)
+                except StopAsyncIteration:
+                    return
+            yield piece
+
+    return stream

@@ -1,12 +1,13 @@
 """
 The network guard: in a test with scripted providers nothing connects beyond this machine, on any stack.
 
-It stands at the socket, which httpx, httpx2, aiohttp, requests, urllib3 and the standard library all end in, and at name
-resolution, where the name of the host is still known.
+It stands at the socket, which httpx, httpx2, aiohttp, requests, urllib3 and the standard library all end in, and at
+name resolution, where the name of the host is still known.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
 import socket
 import sys
@@ -14,7 +15,7 @@ from asyncio import base_events
 from collections.abc import Callable, Iterable, Iterator
 from ipaddress import ip_address
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from pytest_modelroute.errors import NetworkBlocked
 from pytest_modelroute.wire.places import call_site
@@ -58,7 +59,7 @@ class NetworkGuard:
 
         """
         message = (
-            f"a connection to {host} was refused ({' > '.join(_clients(sys._getframe(1))) or 'socket'}): "  # noqa: SLF001
+            f"a connection to {host} was refused ({' > '.join(_clients(inspect.currentframe())) or 'socket'}): "
             "with scripted providers a test stays on this machine.\n"
             + (f"  {what}\n" if what else "")
             + f"  called at {call_site() or 'a place outside of your code'}\n"
@@ -137,11 +138,12 @@ class NetworkGuard:
     def _remember(self, name: str, found: Any) -> None:
         """The addresses of an allowed name are allowed: by the time of connecting, the name is gone."""
         if name.lower() in self._allowed and isinstance(found, list):
-            self._addresses.update(str(entry[4][0]) for entry in found)
+            entries = cast("list[Any]", found)
+            self._addresses.update(str(entry[4][0]) for entry in entries)
 
     def _check_address(self, sock: socket.socket, address: Any) -> None:
         if sock.family in (socket.AF_INET, socket.AF_INET6) and isinstance(address, tuple):
-            host = str(address[0])
+            host = str(cast("tuple[object, ...]", address)[0])
             if not self.allows(host):
                 self.refuse(host)
 

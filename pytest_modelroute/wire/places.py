@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import linecache
-import sys
 import sysconfig
 import traceback
-from os.path import dirname, relpath
+from os.path import relpath
+from pathlib import Path
 from types import FrameType
 from typing import Final
 
-_OURS: Final = dirname(dirname(__file__))
+_OURS: Final = str(Path(__file__).parent.parent)
 _LIBRARIES: Final = tuple(
     {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")} | {_OURS, "<"}
 )
@@ -31,8 +32,8 @@ def short_path(file: str) -> str:
 
 
 def call_site() -> str:
-    """File, line and function of the innermost frame of the user's own code, with its source; "" where there is none."""
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - documented, and the cheapest way to a line number
+    """File, line, function and source of the innermost frame of the user's own code; "" where there is none."""
+    frame: FrameType | None = inspect.currentframe()
     while frame is not None and not is_users(frame.f_code.co_filename):
         frame = frame.f_back
     if frame is None:
@@ -46,10 +47,15 @@ def script_site() -> str:
     return call_site().partition(",")[0] or "unknown place"
 
 
+def raise_sites(error: BaseException) -> list[str]:
+    """The places in the user's own code that an exception passed, outermost first."""
+    return [
+        f"{short_path(frame.filename)}:{frame.lineno}, in {frame.name}: {frame.line}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if is_users(frame.filename)
+    ]
+
+
 def raise_site(error: BaseException) -> str:
-    """The innermost place in the user's own code that an exception passed; "" where there is none."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_users(frame.filename)]
-    if not frames:
-        return ""
-    last = frames[-1]
-    return f"{short_path(last.filename)}:{last.lineno}, in {last.name}: {last.line}"
+    """The innermost of them; "" where there is none."""
+    return (raise_sites(error) or [""])[-1]

@@ -53,7 +53,7 @@ class MockProviders:
             models_of: The models on the wire that a name of the settings stands for.
             steps: The declared steps; empty where none are.
             providers: Names of providers beyond the known ones.
-            partial: Whether only a part of the test's calls is made (one case is rerun), so that unused scripts are fine.
+            partial: Whether only a part of the calls is made (one case is rerun), so that unused scripts are fine.
 
         """
         self.calls = calls
@@ -145,7 +145,10 @@ class MockProviders:
         if not lines:
             return None
         asked = ", ".join(f"{model!r} ({count})" for model, count in Counter(self.calls.models).most_common(6))
-        shown = [*lines[:_SHOWN_SCRIPTS], *([f"  ... {len(lines) - _SHOWN_SCRIPTS} more"] * (len(lines) > _SHOWN_SCRIPTS))]
+        shown = [
+            *lines[:_SHOWN_SCRIPTS],
+            *([f"  ... {len(lines) - _SHOWN_SCRIPTS} more"] * (len(lines) > _SHOWN_SCRIPTS)),
+        ]
         return "\n".join(
             [
                 "scripts were never used, so something that this test expects did not happen:",
@@ -158,7 +161,9 @@ class MockProviders:
 
     def _find(self, call: ProviderCall) -> Script | None:
         keyed = self._by_model.get(call.model, ())
-        candidates = merge(keyed, self._any_model, key=_number) if keyed and self._any_model else keyed or self._any_model
+        candidates = (
+            merge(keyed, self._any_model, key=_number) if keyed and self._any_model else keyed or self._any_model
+        )
         for script in candidates:
             if not script.spent and not script.empty and self._meets(script, call):
                 return script
@@ -209,7 +214,7 @@ class MockProviders:
                     )
 
     def _note_endless(self, script: Script) -> None:
-        """Keep the few scripts that can hide later ones; known only once the script is complete, that is, at the next."""
+        """Keep the few scripts that can hide later ones; a script is known to be complete when the next is begun."""
         if script.endless and script.conditions.when is None:
             for name in script.conditions.models or (None,):
                 self._endless.setdefault(name, []).append(script)

@@ -111,8 +111,8 @@ class Script:
         Answer with a text.
 
         Args:
-            source: A text, a `Reply`, a function of the call that returns one (or a fault), or a list with one entry for
-                each call, after which the script is used up.
+            source: A text, a `Reply`, a function of the call that returns one (or a fault), or a list with one entry
+                for each call, after which the script is used up.
             usage: Tokens as a `Usage` or its fields; estimated from the texts where left out.
             latency: Seconds of virtual time until the reply is complete, or a function of the call.
             ttft: Seconds until the first chunk of a stream; an even share of the latency where left out.
@@ -157,7 +157,7 @@ class Script:
             raise ScriptError(
                 f"fails({fault!r}) takes a fault such as pytest_modelroute.faults.rate_limit(), with its parentheses"
             )
-        if times is not None and (type(times) is not int or times < 1):
+        if times is not None and (isinstance(times, bool) or times < 1):
             raise ScriptError(f"fails(..., times={times!r}): a number of calls, 1 or more, was expected")
         repeat = "" if times is None else f", times={times}"
         return self._add(
@@ -207,7 +207,9 @@ class Script:
             latency = stage.latency(call) if callable(stage.latency) else stage.latency
             _check_pace(latency, None, None)
         except Exception as error:
-            raise ScriptRaised(f"script {self} raised on call {call.number} ({type(error).__name__}: {error})") from error
+            raise ScriptRaised(
+                f"script {self} raised on call {call.number} ({type(error).__name__}: {error})"
+            ) from error
         return replace(self._read(outcome, stage, latency, call, language), by=f"script {self.number}")
 
     def leftovers(self) -> list[str]:
@@ -231,7 +233,8 @@ class Script:
     def _add(self, stage: _Stage) -> Script:
         if self.endless:
             raise ScriptError(
-                f"{stage.name} can never be reached: {self._stages[-1].name} before it goes on for ever ({self.where}).\n"
+                f"{stage.name} can never be reached: {self._stages[-1].name} before it goes on for ever "
+                f"({self.where}).\n"
                 "Give it an end: fails(..., times=N), or replies([...]) with one entry a call."
             )
         self._stages.append(stage)
@@ -251,27 +254,27 @@ class Script:
             outcome = ProviderReply(text=outcome)
         if not isinstance(outcome, ProviderReply):
             raise ScriptRaised(
-                f"script {self} answered call {call.number} with {outcome!r}; "
-                "a text, a Reply or a fault was expected"
+                f"script {self} answered call {call.number} with {outcome!r}; a text, a Reply or a fault was expected"
             )
         reply = replace(outcome, usage=outcome.usage or stage.usage, model=outcome.model or stage.model or "")
         pace = Pace(latency=latency, ttft=stage.ttft, chunks=stage.chunks)
         return answer_with_reply(language, call.request, reply, pace)
 
 
-def _read_source(source: Source) -> tuple[Callable[[ProviderCall, int], Outcome], int | None, str]:
+def _read_source(source: Any) -> tuple[Callable[[ProviderCall, int], Outcome], int | None, str]:
     """What to answer by call and use, for how many calls, and how messages show it."""
     if isinstance(source, (str, ProviderReply, Fault)):
         text = source.text if isinstance(source, ProviderReply) else source
         return (lambda _call, _used: source), None, f"replies({_short(text)})"
     if callable(source):
         name = getattr(source, "__name__", type(source).__name__)
-        return (lambda call, _used: source(call)), None, f"replies({name})"
-    if isinstance(source, Sequence) and source:  # pyright: ignore[reportUnnecessaryIsInstance]
-        entries = list(source)
+        return (lambda call, _used: cast("Outcome", source(call))), None, f"replies({name})"
+    if isinstance(source, Sequence) and source:
+        entries = list(cast("Sequence[Outcome]", source))
         return (lambda _call, used: entries[used]), len(entries), f"replies([{len(entries)} entries])"
     raise ScriptError(
-        f"replies({source!r}): a text, a Reply, a function of the call or a list with an entry for each call was expected"
+        f"replies({source!r}): a text, a Reply, a function of the call or a list with an entry for each call "
+        "was expected"
     )
 
 
@@ -287,17 +290,19 @@ def _read_usage(usage: object) -> Usage | None:
         return Usage(**cast("dict[str, Any]", usage))
     except (TypeError, ValueError) as error:
         raise ScriptError(
-            f"usage={usage!r} cannot be read: {error}. Its fields are fresh_input, cache_read, cache_write, output, reasoning"
+            f"usage={usage!r} cannot be read: {error}. "
+            "Its fields are fresh_input, cache_read, cache_write, output, reasoning"
         ) from None
 
 
 def _check_pace(latency: Seconds, ttft: float | None, chunks: int | tuple[str, ...] | None) -> None:
+    value: Any
     for name, value in (("latency", latency), ("ttft", ttft)):
         if value is None or callable(value):
             continue
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:  # pyright: ignore[reportUnnecessaryIsInstance]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
             raise ScriptError(f"{name}={value!r}: seconds, 0 or more, were expected")
     if ttft is not None and not callable(latency) and ttft > latency:
         raise ScriptError(f"ttft={ttft!r} is longer than latency={latency!r}, the time until the reply is complete")
-    if isinstance(chunks, int) and chunks < 1 or chunks == ():
+    if (isinstance(chunks, int) and chunks < 1) or chunks == ():
         raise ScriptError(f"chunks={chunks!r}: a number of pieces, 1 or more, or the pieces were expected")

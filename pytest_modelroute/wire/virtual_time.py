@@ -1,10 +1,10 @@
 """
 Virtual time: for the code under test sleeps, timeouts, back-off and scripted latencies pass at once and in order.
 
-The clocks of `time` on the test's thread read a counter of nanoseconds that only sleeping moves. An event loop on that
-thread follows by itself, since `loop.time()` is `time.monotonic()`; its selector is wrapped so that waiting for the next
-timer moves the counter instead (virtual_loop.py). Counting in whole nanoseconds keeps sums exact: a scripted latency of
-0.5 s measures as 500 ms, not as 500.0000004, and a limit of 500 ms holds.
+The clocks of `time` on the test's thread read a counter of nanoseconds that only sleeping moves. An event loop on
+that thread follows by itself, since `loop.time()` is `time.monotonic()`; its selector is wrapped so that waiting for
+the next timer moves the counter instead (virtual_loop.py). Counting in whole nanoseconds keeps sums exact: a scripted
+latency of 0.5 s measures as 500 ms, not as 500.0000004, and a limit of 500 ms holds.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import datetime
 from threading import get_ident
@@ -69,7 +69,7 @@ class VirtualTime:
         self._wall_shift = 0
         self._bases = (0, 0, 0)
         self._loops = LoopControl(passes=self._pass, controls=lambda: get_ident() in self._timelines)
-        self._replaced: list[tuple[dict[str, Any], str, Any]] = []
+        self._replaced: list[tuple[Any, str, Any]] = []
 
     @property
     def now(self) -> float:
@@ -143,7 +143,7 @@ class VirtualTime:
         await asyncio.sleep(seconds)
 
     @contextmanager
-    def thread(self) -> Iterator[None]:
+    def thread(self) -> Generator[None]:
         """Give this worker thread a clock of its own, which starts where the test's clock is; on leaving they join."""
         timeline = self._timelines[get_ident()] = _Timeline(self._main.passed)
         try:
@@ -158,9 +158,7 @@ class VirtualTime:
     def _pass(self, nanoseconds: int) -> None:
         self._here().passed += nanoseconds
 
-    def _replace(
-        self, namespace: dict[str, Any], current: dict[str, Any], clocks: dict[str, Callable[..., Any]]
-    ) -> None:
+    def _replace(self, namespace: Any, current: dict[str, Any], clocks: dict[str, Callable[..., Any]]) -> None:
         for name in _CLOCKS:
             if namespace.get(name) is current[name]:
                 self._replaced.append((namespace, name, current[name]))
