@@ -204,19 +204,12 @@ def _read_case(row: Any, where: str) -> Case:
 
 
 def _check_types(fields: Mapping[str, Any], where: str) -> None:
-    routes: Any = fields.get("expected_route")
-    names = [routes] if isinstance(routes, str) else cast("list[Any] | None", routes)
     checks = {
         "id": "id" not in fields or (isinstance(fields["id"], str) and fields["id"] != ""),
         "slice": isinstance(fields.get("slice"), str | None),
         "golden": isinstance(fields.get("golden", False), bool),
         "metadata": isinstance(fields.get("metadata", {}), Mapping),
-        "expected_route": names is None
-        or (
-            isinstance(names, list | tuple)
-            and bool(names)
-            and all(isinstance(name, str) for name in cast("list[Any]", names))
-        ),
+        "expected_route": _are_routes(fields.get("expected_route")),
     }
     expected = {
         "id": "a text that is not empty",
@@ -228,6 +221,15 @@ def _check_types(fields: Mapping[str, Any], where: str) -> None:
     for name, fine in checks.items():
         if not fine:
             raise CasesError(f"{where}: {name} is {expected[name]}, not {_short(fields[name])}")
+
+
+def _are_routes(routes: object) -> bool:
+    if routes is None or isinstance(routes, str):
+        return routes != ""
+    if not isinstance(routes, list | tuple):
+        return False
+    names = cast("Sequence[object]", routes)
+    return bool(names) and all(isinstance(name, str) for name in names)
 
 
 def _id_of(inputs: Any) -> str:
