@@ -219,7 +219,7 @@ def _describe(problem: Any) -> str:
         hint = f"did you mean {nearest[0]!r}?" if nearest else f"known are: {', '.join(known)}"
         return f"unknown key {key!r}; {hint}"
     if problem["type"] == "missing":
-        return f"{key!r} is missing"
+        return f"key {key!r} is missing"
     message = problem["msg"].removeprefix("Value error, ")
     return (
         f"{key}: {message[0].lower()}{message[1:]}, not {problem['input']!r}"

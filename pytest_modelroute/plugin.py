@@ -7,8 +7,7 @@ installed and unused, costs nothing.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +16,16 @@ import pytest
 if TYPE_CHECKING:
     from pytest_modelroute.discovery import SettingsFiles
     from pytest_modelroute.evaluation.thresholds import StepThreshold
-    from pytest_modelroute.testrun import TestRun  # noqa: F401 - named in a string below
+    from pytest_modelroute.testrun import TestRun
 
 pytest_plugins = ["pytest_modelroute.fixtures"]
 
-SETTINGS = pytest.StashKey["SettingsFiles"]()
-THRESHOLDS = pytest.StashKey[list["StepThreshold"]]()
-RUN = pytest.StashKey["TestRun"]()
-FOUND_CASE = pytest.StashKey[bool]()
+SETTINGS: pytest.StashKey[SettingsFiles] = pytest.StashKey()
+THRESHOLDS: pytest.StashKey[list[StepThreshold]] = pytest.StashKey()
+RUN: pytest.StashKey[TestRun] = pytest.StashKey()
+PROBLEM: pytest.StashKey[str] = pytest.StashKey()
 _MARKER = "step_threshold"
+_EVALUATED, _UNUSABLE = "modelroute_evaluations", "modelroute_unusable"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -57,24 +57,38 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[SETTINGS] = files
     for argument in [config.rootpath, *(Path(argument.partition("::")[0]) for argument in config.args)]:
         folder = (config.invocation_params.dir / argument).resolve()
-        _settings_at(files, folder if folder.is_dir() else folder.parent)
+        try:
+            files.at(folder if folder.is_dir() else folder.parent)
+        except _our_errors() as error:
+            raise pytest.UsageError(str(error)) from None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Check the settings of every folder with tests, and every marker, before anything runs."""
     files = config.stash[SETTINGS]
-    for folder in dict.fromkeys(item.path.parent for item in items):
-        _settings_at(files, folder)
-    problems: dict[str, None] = {}
+    problems: dict[str, pytest.Item] = {}
     for item in items:
         marks = list(item.iter_markers(_MARKER))
-        if marks:
-            try:
-                item.stash[THRESHOLDS] = _read_marks(marks, files.at(item.path.parent))
-            except _usage_errors() as error:
-                problems[f"{item.nodeid}: {error}"] = None
-    if problems:
+        try:
+            settings = files.at(item.path.parent)
+            if marks:
+                item.stash[THRESHOLDS] = _read_marks(marks, settings)
+        except _our_errors() as error:
+            where = f"{item.nodeid}: " if marks else ""
+            item.stash[PROBLEM] = f"{where}{error}"
+            problems.setdefault(item.stash[PROBLEM], item)
+    if problems and hasattr(config, "workerinput"):
+        # An error here would crash the worker and lose its message: the items at fault run alone, and fail with it.
+        items[:] = problems.values()
+    elif problems:
         raise pytest.UsageError("\n".join(problems))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Fail an item that was found to be unusable at collection."""
+    if PROBLEM in item.stash:
+        pytest.fail(item.stash[PROBLEM], pytrace=False)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -103,56 +117,51 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """Attach the call log to a failure, and the evaluations to the report, as JSON so that they cross xdist."""
     report = yield
     run = item.stash.get(RUN, None)
-    if run is not None and report.when == "call":
+    if PROBLEM in item.stash:
+        setattr(report, _UNUSABLE, True)
+    elif run is not None and report.when == "call":
         table = run.calls_table() if report.failed else None
         if table is not None:
             report.sections.append(("modelroute: provider calls", table))
         summary = run.summary()
         if summary is not None:
-            report.modelroute = summary  # type: ignore[attr-defined]
+            setattr(report, _EVALUATED, summary)
     return report
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Show each evaluated step; nothing where there was none."""
-    reports = [
-        report for key in ("passed", "failed", "xfailed", "xpassed") for report in terminalreporter.getreports(key)
-    ]
-    evaluated = [report for report in reports if hasattr(report, "modelroute")]
-    if not evaluated:
-        return
-    terminalreporter.section("modelroute")
-    # Failures explain themselves above; what passed is shown with its evidence.
-    for report in sorted(evaluated, key=lambda report: report.nodeid):
-        for summary in json.loads(report.modelroute):
-            lines = summary["lines"] if summary["ok"] else summary["lines"][:1]
-            terminalreporter.line(f"{lines[0]}  ({report.nodeid})")
-            for line in lines[1:]:
-                terminalreporter.line(line)
+    reports = list(_reports(terminalreporter, _EVALUATED))
+    if reports:
+        from pytest_modelroute.report.session import session_lines
+
+        terminalreporter.section("modelroute")
+        for line in session_lines((report.nodeid, getattr(report, _EVALUATED)) for report in reports):
+            terminalreporter.line(line)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """A case that was asked for and is nowhere is an error, not a green run of nothing."""
+    """A marker that cannot be used, or a case that is nowhere, is a usage error also where workers found it."""
     config = session.config
-    case = config.getoption("modelroute_case")
-    if case is None or hasattr(config, "workerinput"):
-        return
     reporter = config.pluginmanager.get_plugin("terminalreporter")
-    reports = [report for key in ("passed", "failed") for report in (reporter.getreports(key) if reporter else ())]
-    if not any(hasattr(report, "modelroute") for report in reports) and session.exitstatus == pytest.ExitCode.OK:
+    if reporter is None or hasattr(config, "workerinput"):
+        return
+    case = config.getoption("modelroute_case")
+    if any(_reports(reporter, _UNUSABLE)):
         session.exitstatus = pytest.ExitCode.USAGE_ERROR
-        if reporter is not None:
-            reporter.line(f"ERROR: --modelroute-case: no evaluation of this run has a case {case!r}", red=True)
+    elif case is not None and not any(_reports(reporter, _EVALUATED)) and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.USAGE_ERROR
+        reporter.ensure_newline()
+        reporter.line(f"ERROR: --modelroute-case: no evaluation of this run has a case {case!r}", red=True)
 
 
-def _settings_at(files: SettingsFiles, folder: Path) -> None:
-    try:
-        files.at(folder)
-    except _usage_errors() as error:
-        raise pytest.UsageError(str(error)) from None
+def _reports(reporter: Any, attribute: str) -> Iterator[Any]:
+    """The reports that carry something of ours, whatever their outcome."""
+    return (report for reports in reporter.stats.values() for report in reports if hasattr(report, attribute))
 
 
-def _usage_errors() -> type[Exception]:
+def _our_errors() -> type[Exception]:
     from pytest_modelroute.errors import ModelRouteError
 
     return ModelRouteError
@@ -177,21 +186,7 @@ def _fail_for(item: pytest.Item, *, passed: bool, error: BaseException | None = 
     else:
         return
     if failures:
-        raise pytest.fail.Exception("\n\n".join([*failures, *_describe(item, error)]), pytrace=False) from None
+        from pytest_modelroute.report.ending import describe_ending
 
-
-def _describe(item: pytest.Item, error: BaseException | None) -> list[str]:
-    """How the test itself ended, with its traceback; a script that raised is shown by its own."""
-    from pytest_modelroute.errors import ScriptRaised, UnscriptedCall
-
-    if error is None or isinstance(error, UnscriptedCall):
-        return []
-    if isinstance(error, ScriptRaised) and error.__cause__ is not None:
-        script = item.repr_failure(pytest.ExceptionInfo[BaseException].from_exception(error.__cause__))
-        return [f"the script's own traceback:\n{script}"]
-    if item.config.getoption("fulltrace"):
-        return [f"the test itself ended with:\n{pytest.ExceptionInfo[BaseException].from_exception(error).getrepr()}"]
-    from pytest_modelroute.wire.places import raise_sites
-
-    places = "".join(f"\n  at {place}" for place in raise_sites(error))
-    return [f"the test itself ended with {type(error).__name__}: {error}{places}\n(all of it with --full-trace)"]
+        ending = describe_ending(error, full=bool(item.config.getoption("fulltrace")))
+        raise pytest.fail.Exception("\n\n".join([*failures, *ending]), pytrace=False) from None

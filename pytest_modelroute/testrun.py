@@ -139,7 +139,7 @@ class TestRun:
     def calls_table(self) -> str | None:
         """The calls that explain a failure: of the worst cases, else the last ones; None where nothing was called."""
         calls = self._evidence or self.wire.calls
-        if not calls:
+        if not calls or self._only_case is not None:  # the one case has shown its calls already
             return None
         others = len(self.wire.calls) - len(calls)
         note = f"\n({others} calls of other cases are not shown)" if others else ""
@@ -170,8 +170,9 @@ class TestRun:
         __tracebackhide__ = True
         if self._only_case is not None:
             result = evaluation.results[0]
-            self._summaries.append({"ok": True, "lines": describe_case(evaluation).splitlines()})
-            if not result.right or result.route_error is not None:
+            right = result.right and result.route_error is None
+            self._summaries.append({"ok": right, "lines": describe_case(evaluation).splitlines()})
+            if not right:
                 self._fail(describe_case(evaluation))
             return
         self._summaries.append({"ok": verdict.ok, "lines": summarise(evaluation, verdict)})

@@ -18,7 +18,7 @@ def show_value(value: float, unit: str) -> str:
         return "not measured"
     if unit == "ms":
         return f"{value:.4g} ms" if value < 1000 else f"{value:.0f} ms"  # noqa: PLR2004
-    return f"{value:.6f} USD" if unit == "usd" else f"{value:.3f}"
+    return f"{show_usd(Decimal(str(value)))} USD" if unit == "usd" else f"{value:.3f}"
 
 
 def show_interval(interval: Interval, unit: str, confidence: float) -> str:

@@ -1,0 +1,27 @@
+"""How a test itself ended, beside what the plugin has to say of it."""
+
+from __future__ import annotations
+
+import traceback
+
+from pytest_modelroute.errors import ScriptRaised, UnscriptedCall
+from pytest_modelroute.wire.places import raise_sites
+
+
+def describe_ending(error: BaseException | None, *, full: bool) -> list[str]:
+    """
+    Say what the test raised; nothing where our own refusal is all that it raised.
+
+    Args:
+        error: What the test raised, or None.
+        full: Whether to show the whole traceback, and not only the places in the user's code.
+
+    """
+    if error is None or isinstance(error, UnscriptedCall):
+        return []
+    if isinstance(error, ScriptRaised) and error.__cause__ is not None:
+        return ["the script's own traceback:\n" + "".join(traceback.format_exception(error.__cause__)).rstrip()]
+    if full:
+        return ["the test itself ended with:\n" + "".join(traceback.format_exception(error)).rstrip()]
+    places = "".join(f"\n  at {place}" for place in raise_sites(error))
+    return [f"the test itself ended with {type(error).__name__}: {error}{places}\n(all of it with --full-trace)"]
