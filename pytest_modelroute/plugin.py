@@ -129,31 +129,30 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Show each evaluated step; nothing where there was none."""
     reports = list(_reports(terminalreporter, _EVALUATED))
-    if reports:
+    case = config.getoption("modelroute_case")
+    if reports or case is not None:
         from pytest_modelroute.report.session import session_lines
 
         terminalreporter.section("modelroute")
         for line in session_lines((report.nodeid, getattr(report, _EVALUATED)) for report in reports):
             terminalreporter.line(line)
+        if not reports:
+            terminalreporter.line(f"ERROR: --modelroute-case: no evaluation of this run has a case {case!r}", red=True)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """A marker that cannot be used, or a case that is nowhere, is a usage error also where workers found it."""
-    config = session.config
-    reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is None or hasattr(config, "workerinput"):
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or hasattr(session.config, "workerinput"):
         return
-    case = config.getoption("modelroute_case")
-    if any(_reports(reporter, _UNUSABLE)):
+    case = session.config.getoption("modelroute_case")
+    nowhere = case is not None and not any(_reports(reporter, _EVALUATED)) and session.exitstatus == pytest.ExitCode.OK
+    if nowhere or any(_reports(reporter, _UNUSABLE)):
         session.exitstatus = pytest.ExitCode.USAGE_ERROR
-    elif case is not None and not any(_reports(reporter, _EVALUATED)) and session.exitstatus == pytest.ExitCode.OK:
-        session.exitstatus = pytest.ExitCode.USAGE_ERROR
-        reporter.ensure_newline()
-        reporter.line(f"ERROR: --modelroute-case: no evaluation of this run has a case {case!r}", red=True)
 
 
 def _reports(reporter: Any, attribute: str) -> Iterator[Any]:
@@ -178,7 +177,7 @@ def _read_marks(marks: list[pytest.Mark], settings: Any) -> list[StepThreshold]:
 def _fail_for(item: pytest.Item, *, passed: bool, error: BaseException | None = None) -> None:
     run = item.stash.get(RUN, None)
     if run is not None:
-        failures = run.failures(passed=passed)
+        failures = run.failures(passed=passed, error=error, full=bool(item.config.getoption("fulltrace")))
     elif passed and item.stash.get(THRESHOLDS, None):
         from pytest_modelroute.testrun import missing_evaluation
 
@@ -186,7 +185,4 @@ def _fail_for(item: pytest.Item, *, passed: bool, error: BaseException | None = 
     else:
         return
     if failures:
-        from pytest_modelroute.report.ending import describe_ending
-
-        ending = describe_ending(error, full=bool(item.config.getoption("fulltrace")))
-        raise pytest.fail.Exception("\n\n".join([*failures, *ending]), pytrace=False) from None
+        raise pytest.fail.Exception("\n\n".join(failures), pytrace=False) from None

@@ -14,6 +14,7 @@ from pytest_modelroute.evaluation.routes import Routes
 from pytest_modelroute.evaluation.thresholds import StepThreshold
 from pytest_modelroute.evaluation.verdict import Verdict
 from pytest_modelroute.providers.prices import PriceBook
+from pytest_modelroute.report.ending import describe_ending, describe_own_error
 from pytest_modelroute.report.step import calls_of_worst, describe_case, describe_failure, summarise
 from pytest_modelroute.wire.call_log import CallLog
 from pytest_modelroute.wire.exchanges import Wire
@@ -121,12 +122,14 @@ class TestRun:
         finally:
             guard.stop()
 
-    def failures(self, *, passed: bool) -> list[str]:
+    def failures(self, *, passed: bool, error: BaseException | None, full: bool) -> list[str]:
         """
         What fails the test and was not told yet.
 
         Args:
             passed: Whether the test itself passed: only then are unused scripts and missing evaluations news.
+            error: What the test itself raised.
+            full: Whether to show the whole traceback of that.
 
         """
         failures = self.wire.failures()
@@ -134,7 +137,8 @@ class TestRun:
             failures = [*self._unevaluated(), *self._unused()]
         news = failures[self._reported :]
         self._reported = len(failures)
-        return news
+        # An error of ours needs no traceback of our insides.
+        return [*news, *describe_ending(error, full=full)] if news else describe_own_error(error)
 
     def calls_table(self) -> str | None:
         """The calls that explain a failure: of the worst cases, else the last ones; None where nothing was called."""

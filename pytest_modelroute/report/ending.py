@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 
-from pytest_modelroute.errors import ScriptRaised, UnscriptedCall
+from pytest_modelroute.errors import ModelRouteError, NetworkBlocked, ProviderError, ScriptRaised, UnscriptedCall
 from pytest_modelroute.wire.places import raise_sites
 
 
@@ -25,3 +25,11 @@ def describe_ending(error: BaseException | None, *, full: bool) -> list[str]:
         return ["the test itself ended with:\n" + "".join(traceback.format_exception(error)).rstrip()]
     places = "".join(f"\n  at {place}" for place in raise_sites(error))
     return [f"the test itself ended with {type(error).__name__}: {error}{places}\n(all of it with --full-trace)"]
+
+
+def describe_own_error(error: BaseException | None) -> list[str]:
+    """An error of ours as its message and the places in the user's code; nothing for any other error."""
+    if not isinstance(error, ModelRouteError) or isinstance(error, NetworkBlocked | ProviderError):
+        return []
+    places = "".join(f"\n  at {place}" for place in raise_sites(error))
+    return [f"{error}{places}"]

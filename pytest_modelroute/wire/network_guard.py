@@ -22,7 +22,7 @@ from pytest_modelroute.wire.places import call_site
 
 _PLUMBING: Final = frozenset(
     {"_pytest", "pytest", "pluggy", "pytest_modelroute", "pytest_asyncio", "respx", "anyio", "sniffio", "httpcore"}
-    | {"httpcore2", "h11", "aiohappyeyeballs", "xdist", "execnet", "hypothesis", "__main__"}
+    | {"httpcore2", "h11", "aiohappyeyeballs", "xdist", "execnet", "hypothesis", "__main__", "__channelexec__"}
 )
 "Packages on the stack that are nobody's choice of a client."
 _PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
