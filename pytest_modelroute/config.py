@@ -19,6 +19,7 @@ from pytest_modelroute.evaluation.routes import Routes
 from pytest_modelroute.evaluation.thresholds import StepThreshold
 from pytest_modelroute.providers.prices import Price, PriceBook
 from pytest_modelroute.providers.registry import BASE_URLS
+from pytest_modelroute.tables import read_table
 
 STANDARD_TIERS = ("small", "medium", "large")
 
@@ -151,8 +152,6 @@ class Settings(_Table):
             SettingsError: No such file, or it cannot be used.
 
         """
-        from pytest_modelroute.discovery import read_table
-
         return read_settings(read_table(Path(path)) or {}, where=path)
 
     def prices(self) -> PriceBook:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
-from pytest_modelroute.errors import SettingsError
+from pytest_modelroute.tables import read_table, read_text
 
 if TYPE_CHECKING:
     from pytest_modelroute.config import Settings
@@ -50,7 +49,7 @@ class SettingsFiles:
 
     def _load(self, path: Path, *, required: bool = False) -> tuple[Path, Settings] | None:
         # Parsing costs more than searching, and most pyproject.toml have nothing for us.
-        if not required and not (path.is_file() and (path.name != "pyproject.toml" or "modelroute" in _read(path))):
+        if not required and not (path.is_file() and (path.name != "pyproject.toml" or "modelroute" in read_text(path))):
             return None
         table = read_table(path, required=required)
         if table is None:
@@ -58,38 +57,3 @@ class SettingsFiles:
         from pytest_modelroute.config import read_settings
 
         return path, read_settings(table, where=path)
-
-
-def read_table(path: Path, *, required: bool = True) -> Mapping[str, Any] | None:
-    """
-    The tables of a settings file, without their prefix.
-
-    Args:
-        path: A modelroute.toml, or a pyproject.toml.
-        required: Whether a pyproject.toml without [tool.modelroute] is an error, and not None.
-
-    Raises:
-        SettingsError: No such file, or it is not TOML.
-
-    """
-    import tomllib
-
-    try:
-        table: dict[str, Any] = tomllib.loads(_read(path))
-    except FileNotFoundError:
-        raise SettingsError(f"{path}: there is no such settings file") from None
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path}: not TOML: {error}") from None
-    if path.name != "pyproject.toml":
-        return table
-    ours = table.get("tool", {}).get("modelroute")
-    if ours is None and required:
-        raise SettingsError(f"{path}: it has no table [tool.modelroute]")
-    return cast("Mapping[str, Any] | None", ours)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"{path}: not UTF-8 at byte {error.start}") from None

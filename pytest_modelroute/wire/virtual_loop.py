@@ -22,8 +22,9 @@ class VirtualSelector(selectors.BaseSelector):
     """
     The selector of a loop: what would wait for a timer lets virtual time pass instead.
 
-    It waits for real, and counts the real time, while anything outside the loop is outstanding: a registered socket or
-    pipe other than the loop's own wake-up pipe, or a job in an executor.
+    It waits for real while anything outside the loop is outstanding: a registered socket or pipe other than the loop's
+    own wake-up pipe, or a job in an executor. Real waiting counts only towards the timer that it waits for: the clock
+    moves from timer to timer, so that a measured time never holds the noise of a thread.
     """
 
     def __init__(self, inner: selectors.BaseSelector, passes: Callable[[int], None], jobs: set[Any]) -> None:
@@ -31,6 +32,7 @@ class VirtualSelector(selectors.BaseSelector):
         self.inner = inner
         self._passes = passes
         self._jobs = jobs
+        self._waited = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Poll; if nothing is ready, jump to the end of the timeout."""
@@ -39,17 +41,25 @@ class VirtualSelector(selectors.BaseSelector):
             return ready
         if timeout is None or self._outstanding():
             return self._wait(timeout)
+        return self._jump(timeout)
+
+    def _jump(self, timeout: float) -> list[tuple[selectors.SelectorKey, int]]:
+        self._waited = 0
         self._passes(max(1, round(timeout * _NANO)))
-        return ready
+        return []
 
     def _outstanding(self) -> bool:
         return bool(self._jobs) or len(self.inner.get_map() or ()) > 1
 
     def _wait(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None:
+            return self.inner.select(None)
         start = _real_monotonic_ns()
-        ready = self.inner.select(timeout)
-        if timeout is not None:
-            self._passes(_real_monotonic_ns() - start)
+        ready = self.inner.select(max(0.0, timeout - self._waited / _NANO))
+        self._waited += _real_monotonic_ns() - start
+        if not ready or self._waited >= timeout * _NANO:
+            # Also after many small events, which must not keep a timer from ever falling due.
+            self._jump(timeout)
         return ready
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:

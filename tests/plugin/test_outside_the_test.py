@@ -26,9 +26,9 @@ def test_a_refused_connection_is_said_before_what_it_caused(pytester: pytest.Pyt
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
-            "a connection to shop.example was refused (requests > urllib3 > http.client): with scripted providers a *",
+            "a connection to shop.example was refused (requests > urllib3 > http.client): with scripted providers a*",
             "  called at *.py:4, in lookup: return requests.get(*",
-            'To allow this host: allow_hosts = ["shop.example"] in [[]tool.modelroute[]]',
+            "To allow this host: allow_hosts = *shop.example*",
             "",
             "the test itself ended with ConnectionError: *",
             "  at *.py:7, in test_lookup: lookup()",
