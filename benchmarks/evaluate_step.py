@@ -17,7 +17,8 @@ SIZES = (1_000, 10_000, 100_000)
 
 def measure(path: Path) -> None:
     """Evaluate a file of cases in this process and print the cost as JSON."""
-    from pytest_modelroute.evaluation.evaluate import Bench, StepEvaluator
+    from pytest_modelroute.evaluation.attempts import Bench
+    from pytest_modelroute.evaluation.evaluate import StepEvaluator
     from pytest_modelroute.evaluation.thresholds import StepThreshold
     from pytest_modelroute.providers.prices import PriceBook
     from pytest_modelroute.wire.exchanges import Wire

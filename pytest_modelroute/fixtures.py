@@ -11,7 +11,8 @@ import pytest
 from pytest_modelroute.plugin import RUN, SETTINGS, THRESHOLDS
 
 if TYPE_CHECKING:
-    from pytest_modelroute.evaluation.evaluate import Progress, StepEvaluator
+    from pytest_modelroute.evaluation.attempts import Progress
+    from pytest_modelroute.evaluation.evaluate import StepEvaluator
     from pytest_modelroute.testrun import TestRun
     from pytest_modelroute.wire.call_log import CallLog
     from pytest_modelroute.wire.scripted import MockProviders

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_modelroute.evaluation.evaluate import Bench
+from pytest_modelroute.evaluation.attempts import Bench
 from pytest_modelroute.evaluation.results import StepEvaluation
 from pytest_modelroute.evaluation.routes import Routes
 from pytest_modelroute.evaluation.thresholds import StepThreshold

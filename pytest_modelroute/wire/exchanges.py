@@ -78,11 +78,22 @@ class Wire:
         if message not in self._failures:
             self._failures.append(message)
 
-    def check_host(self, method: str, url: str, host: str) -> None:
-        """Refuse a request beyond this machine, where the guard is on; here the whole URL is still known."""
-        if self.guard is not None and not self.guard.allows(host):
-            spoken = ", ".join(language.name for language in LANGUAGES)
-            self.guard.refuse(host, f"{method} {url} is no provider call that scripts can answer (they speak {spoken})")
+    @contextmanager
+    def passing_on(self, method: str, url: str, host: str, *, by_proxy: bool) -> Generator[None]:
+        """
+        Let a request that is no call of a model go on towards the network, where the guard stands.
+
+        The guard waits at the socket, so that other mocks below the transport may answer; but a proxy on this machine
+        would carry the request out unseen, so there the host is checked here.
+        """
+        if self.guard is None:
+            yield
+            return
+        spoken = ", ".join(language.name for language in LANGUAGES)
+        with self.guard.sending(f"{method} {url} is no provider call that scripts can answer (they speak {spoken})"):
+            if by_proxy and not self.guard.allows(host):
+                self.guard.refuse(host)
+            yield
 
     def failures(self) -> list[str]:
         """What went wrong so far, beyond what the test itself raised."""

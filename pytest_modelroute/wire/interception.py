@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import AbstractContextManager
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -48,7 +49,11 @@ class WireMocker(Mocker):
             wire, router = cls.wires[-1]
             exchange = _open(wire, request, library, request.read)
             if exchange is None:
-                return _pass_on(wire, router, request, library) or spec(transport, request)
+                reply = _own_route(router, request, library)
+                if reply is not None:
+                    return reply
+                with _passing_on(wire, transport, request):
+                    return spec(transport, request)
             if exchange.answer is None:
                 with exchange.watching():
                     return _observed(exchange, spec(transport, request), library)
@@ -59,7 +64,11 @@ class WireMocker(Mocker):
             await request.aread()
             exchange = _open(wire, request, library, lambda: request.content)
             if exchange is None:
-                return _pass_on(wire, router, request, library) or await spec(transport, request)
+                reply = _own_route(router, request, library)
+                if reply is not None:
+                    return reply
+                with _passing_on(wire, transport, request):
+                    return await spec(transport, request)
             if exchange.answer is None:
                 with exchange.watching():
                     return _observed(exchange, await spec(transport, request), library)
@@ -97,19 +106,22 @@ def _open(wire: Wire, request: Any, library: ModuleType, body: Callable[[], byte
     )
 
 
-def _pass_on(wire: Wire, router: MockRouter, request: Any, library: ModuleType) -> Any:
-    """The reply of the test's own respx route to a request that calls no model; None lets it go on to the network."""
-    if len(router.routes):
-        try:
-            reply = router.handler(
-                httpx.Request(request.method, str(request.url), headers=request.headers.raw, content=request.read())
-            )
-        except AllMockedAssertionError:
-            pass
-        else:
-            return library.Response(reply.status_code, headers=reply.headers.raw, content=reply.content)
-    wire.check_host(request.method, str(request.url), request.url.host)
-    return None
+def _own_route(router: MockRouter, request: Any, library: Any) -> Any:
+    """The reply of the test's own respx route to a request that calls no model; None where none matches."""
+    if not len(router.routes):
+        return None
+    try:
+        reply = router.handler(
+            httpx.Request(request.method, str(request.url), headers=request.headers.raw, content=request.read())
+        )
+    except AllMockedAssertionError:
+        return None
+    return library.Response(reply.status_code, headers=reply.headers.raw, content=reply.content)
+
+
+def _passing_on(wire: Wire, transport: Any, request: Any) -> AbstractContextManager[None]:
+    by_proxy = "Proxy" in type(getattr(transport, "_pool", None)).__name__
+    return wire.passing_on(request.method, str(request.url), request.url.host, by_proxy=by_proxy)
 
 
 def _respond(exchange: Exchange, request: Any, library: Any) -> Generator[float, None, Any]:

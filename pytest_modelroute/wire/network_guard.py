@@ -12,7 +12,9 @@ import os
 import socket
 import sys
 from asyncio import base_events
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from ipaddress import ip_address
 from types import FrameType
 from typing import Any, Final, cast
@@ -21,11 +23,14 @@ from pytest_modelroute.errors import NetworkBlocked
 from pytest_modelroute.wire.places import call_site
 
 _PLUMBING: Final = frozenset(
-    {"_pytest", "pytest", "pluggy", "pytest_modelroute", "pytest_asyncio", "respx", "anyio", "sniffio", "httpcore"}
-    | {"httpcore2", "h11", "aiohappyeyeballs", "xdist", "execnet", "hypothesis", "__main__", "__channelexec__"}
+    {"pluggy", "pytest_modelroute", "pytest_asyncio", "respx", "anyio", "sniffio", "httpcore", "httpcore2", "h11"}
+    | {"aiohappyeyeballs", "hypothesis"}
 )
 "Packages on the stack that are nobody's choice of a client."
 _PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+
+
+_sent: ContextVar[str] = ContextVar("modelroute_sent", default="")
 
 
 class NetworkGuard:
@@ -50,7 +55,16 @@ class NetworkGuard:
         name = host.strip("[]").lower().rstrip(".")
         return name in self._allowed or name in self._addresses or _is_loopback(name)
 
-    def refuse(self, host: str, what: str = "") -> None:
+    @contextmanager
+    def sending(self, what: str) -> Generator[None]:
+        """Say what is sent in this block, for the message: a socket knows the host, but not the URL."""
+        token = _sent.set(what)
+        try:
+            yield
+        finally:
+            _sent.reset(token)
+
+    def refuse(self, host: str) -> None:
         """
         Remember the attempt and raise.
 
@@ -61,7 +75,7 @@ class NetworkGuard:
         message = (
             f"a connection to {host} was refused ({' > '.join(_clients(inspect.currentframe())) or 'socket'}): "
             "with scripted providers a test stays on this machine.\n"
-            + (f"  {what}\n" if what else "")
+            + (f"  {_sent.get()}\n" if _sent.get() else "")
             + f"  called at {call_site() or 'a place outside of your code'}\n"
             + f'To allow this host: allow_hosts = ["{host}"] in [tool.modelroute]'
         )
@@ -162,7 +176,8 @@ def _is_loopback(name: str) -> bool:
 def _clients(frame: FrameType | None) -> Iterator[str]:
     """The packages on the stack that act as clients, outermost first, such as openai, httpx2."""
     names: list[str] = []
-    while frame is not None:
+    # What is above the test is how it was started (pytest, coverage, an editor), not what it calls.
+    while frame is not None and not str(frame.f_globals.get("__name__", "")).startswith("_pytest."):
         module = str(frame.f_globals.get("__name__", ""))
         top = module.partition(".")[0]
         file = frame.f_code.co_filename

@@ -1,0 +1,154 @@
+"""One run of one case, and what an evaluation shares between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from pytest_modelroute.errors import EvaluationError, ModelRouteError
+from pytest_modelroute.evaluation.cases import MISSING, Case
+from pytest_modelroute.evaluation.results import CaseResult, StepEvaluation
+from pytest_modelroute.evaluation.routes import Routes
+from pytest_modelroute.evaluation.scorers import Scorer, pass_mark, read_score
+from pytest_modelroute.evaluation.thresholds import StepThreshold
+from pytest_modelroute.evaluation.verdict import Verdict
+from pytest_modelroute.wire.call_log import CallLog, ProviderCall
+from pytest_modelroute.wire.exchanges import Wire
+from pytest_modelroute.wire.labels import Label, labelled
+from pytest_modelroute.wire.places import raise_site
+
+
+class Progress(Protocol):
+    """Told after every case, for a line on a terminal."""
+
+    def __call__(self, *, step: str | None, done: int, total: int, wrong: int) -> None:
+        """`done` of `total` cases were run, of which `wrong` were wrong or ended in an error."""
+        ...
+
+
+@dataclass(kw_only=True)
+class Bench:
+    """What an evaluation needs to know of the test that it runs in."""
+
+    wire: Wire
+    conclude: Callable[[StepEvaluation, Verdict], None]
+    "Reports the verdict, and fails the test where it is not ok."
+    thresholds: Sequence[StepThreshold] = ()
+    "Of the test's markers."
+    declared: Callable[[str], StepThreshold | None] = lambda _step: None
+    "The threshold of the settings for a step that no marker names."
+    folders: Sequence[Path] = ()
+    "Where case files are looked for."
+    routes: Routes = field(default_factory=Routes)
+    only_case: str | None = None
+    "Run this case alone."
+    skip: Callable[[str], None] = lambda _reason: None
+    "Skips the test: the case asked for is not here."
+    progress: Progress | None = None
+    evaluated: set[str | None] = field(default_factory=set[str | None])
+    "The steps that were evaluated."
+    forgotten: set[str] = field(default_factory=set[str])
+    "Evaluations that were made by `aio` and not awaited."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """An evaluation, as asked for and checked."""
+
+    cases: Sequence[Case]
+    run: Callable[[Any], Any]
+    step: str | None
+    threshold: StepThreshold | None
+    score: Scorer
+    route: Callable[[CallLog], str | None] | None
+    concurrency: int
+
+
+class Attempt:
+    """One run of one case: labels its calls, takes its time, keeps what it raised."""
+
+    def __init__(self, bench: Bench, plan: Plan, case: Case) -> None:
+        """Not begun; use it as a context manager around the run, and set `output` in it."""
+        self.output: Any = None
+        self._bench = bench
+        self._plan = plan
+        self._case = case
+        self._calls: list[ProviderCall] = []
+        self._error: Exception | None = None
+        self._result: CaseResult | None = None
+
+    def __enter__(self) -> None:
+        """Begin: from here on calls belong to the case."""
+        wire = self._bench.wire
+        label = Label(step=self._plan.step, case=self._case.id, calls=self._calls)
+        self._block = labelled(label)
+        self._block.__enter__()
+        if not wire.unlabelled_is_ambiguous:
+            wire.running = label
+        self._start = wire.now
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> bool:
+        """End; an exception of the code under test is kept, anything else goes on."""
+        wire = self._bench.wire
+        self._elapsed = wire.now - self._start
+        wire.running = None
+        self._block.__exit__(None, None, None)
+        if isinstance(error, Exception) and not isinstance(error, EvaluationError):
+            self._error = error
+            return True
+        return False
+
+    def result(self) -> CaseResult:
+        """
+        What came of it.
+
+        Raises:
+            ScoreError: The scorer returned something that is not a score.
+
+        """
+        if self._result is None:
+            self._result = self._read()
+        return self._result
+
+    def _read(self) -> CaseResult:
+        case, plan = self._case, self._plan
+        score: float | None = None
+        if self._error is None:
+            expected = None if case.expected_output is MISSING else case.expected_output
+            try:
+                score = read_score(plan.score, self.output, expected)
+            except ModelRouteError as error:
+                raise type(error)(f"case {case.id!r}: {error}") from None
+        route = self._route()
+        return CaseResult(
+            case=case,
+            output=self.output,
+            score=score,
+            passed=score is not None and score >= pass_mark(plan.score),
+            error=None if self._error is None else describe_error(self._error),
+            elapsed_s=self._elapsed,
+            calls=self._calls or (),
+            route=route,
+            route_error=self._bench.routes.judge(route, case.expected_routes) if case.expected_routes else None,
+            escalated=self._escalated(),
+        )
+
+    def _route(self) -> str | None:
+        if self._plan.route is not None:
+            return self._plan.route(CallLog(self._calls))
+        completed = [call.model for call in self._calls if call.completed]
+        answers = [model for model in completed if model not in self._bench.routes.helpers]
+        # A model that both classifies and answers cannot be told apart by name: then the last call is the answer.
+        return (answers or completed or ("",))[-1] or None
+
+    def _escalated(self) -> bool:
+        routes = self._bench.routes
+        return len({routes.tier(call.model) for call in self._calls if call.model not in routes.helpers}) > 1
+
+
+def describe_error(error: BaseException) -> str:
+    """The error and the place in the user's code that raised it."""
+    place = raise_site(error)
+    return f"{type(error).__name__}: {error}" + (f" at {place}" if place else "")
