@@ -86,7 +86,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Fail an item that was found to be unusable at collection."""
+    """Fail an item that was found to be unusable at collection; begin anew where a plugin reruns one."""
+    if RUN in item.stash:
+        del item.stash[RUN]
     if PROBLEM in item.stash:
         pytest.fail(item.stash[PROBLEM], pytrace=False)
 

@@ -114,13 +114,7 @@ class Attempt:
 
     def _read(self) -> CaseResult:
         case, plan = self._case, self._plan
-        score: float | None = None
-        if self._error is None:
-            expected = None if case.expected_output is MISSING else case.expected_output
-            try:
-                score = read_score(plan.score, self.output, expected)
-            except ModelRouteError as error:
-                raise type(error)(f"case {case.id!r}: {error}") from None
+        score = self._score() if self._error is None else None
         route = self._route()
         return CaseResult(
             case=case,
@@ -134,6 +128,17 @@ class Attempt:
             route_error=self._bench.routes.judge(route, case.expected_routes) if case.expected_routes else None,
             escalated=self._escalated(),
         )
+
+    def _score(self) -> float | None:
+        case, scorer = self._case, self._plan.score
+        expected = None if case.expected_output is MISSING else case.expected_output
+        try:
+            return read_score(scorer, self.output, expected)
+        except ModelRouteError as error:
+            raise type(error)(f"case {case.id!r}: {error}") from None
+        except Exception as error:  # noqa: BLE001 - the user's scorer may raise anything: an error is not a wrong answer
+            self._error = error
+            return None
 
     def _route(self) -> str | None:
         if self._plan.route is not None:

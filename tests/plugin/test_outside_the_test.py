@@ -138,3 +138,31 @@ def test_a_failed_test_is_not_also_blamed_for_unused_scripts(pytester: pytest.Py
     result = run()
     result.stdout.fnmatch_lines(["*the real reason"])
     result.stdout.no_fnmatch_line("*scripts were never used*")
+
+
+def test_a_rerun_begins_anew(pytester: pytest.Pytester, run: Run) -> None:
+    """A plugin that runs a failed test again gives it a fresh log and fresh scripts."""
+    pytester.makeconftest(
+        """
+        from _pytest.runner import runtestprotocol
+
+        def pytest_runtest_protocol(item, nextitem):
+            for _ in range(2):
+                reports = runtestprotocol(item, nextitem=nextitem, log=False)
+            for report in reports:
+                item.ihook.pytest_runtest_logreport(report=report)
+            return True
+        """
+    )
+    pytester.makepyfile(
+        """
+        import httpx
+
+        def test_it(mock_providers):
+            mock_providers.on(model="m").replies(["only once"])
+            body = {"model": "m", "messages": []}
+            httpx.post("https://api.openai.com/v1/chat/completions", json=body)
+            assert len(mock_providers.calls) == 1
+        """
+    )
+    run().assert_outcomes(passed=1)
