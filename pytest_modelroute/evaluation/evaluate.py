@@ -6,7 +6,6 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +53,8 @@ class StepEvaluator:
             step: The step, where the test has several markers or none.
             score: Compares an output with the expected one.
             route: Tells the model that answered from the calls of a case, where it is not the last completed one.
-            concurrency: How many cases may be under way at once: tasks for async code, threads for sync code.
+            concurrency: How many cases may be under way at once: tasks for async code; threads for sync code, or lanes of
+                virtual time.
 
         Returns:
             The evaluation, for further assertions.
@@ -140,7 +140,7 @@ class StepEvaluator:
         if inspect.iscoroutinefunction(plan.run):
             return self._in_new_loop(plan)
         if plan.concurrency > 1:
-            return self._run_threads(plan)
+            return self._run_threads(plan) if self._bench.wire.clock is None else self._run_lanes(plan)
         results: list[CaseResult] = []
         for case in plan.cases:
             attempt = Attempt(self._bench, plan, case)
@@ -201,23 +201,33 @@ class StepEvaluator:
         finally:
             self._bench.wire.unlabelled_is_ambiguous = False
 
+    def _run_one(self, plan: Plan, case: Case) -> CaseResult:
+        attempt = Attempt(self._bench, plan, case)
+        with attempt:
+            attempt.output = plan.run(case.inputs)
+            if inspect.isawaitable(attempt.output):
+                _refuse_awaitable(attempt.output)
+        return attempt.result()
+
+    def _run_lanes(self, plan: Plan) -> list[CaseResult]:
+        clock = self._bench.wire.clock
+        assert clock is not None  # noqa: S101 - the caller's condition, for the type checker
+        lanes = clock.lanes(plan.concurrency)
+        results: list[CaseResult] = []
+        for case in plan.cases:
+            with lanes.take():
+                results.append(self._run_one(plan, case))
+            self._tell(plan, results)
+        lanes.join()
+        return results
+
     def _run_threads(self, plan: Plan) -> list[CaseResult]:
         wire = self._bench.wire
-
-        def work(case: Case) -> CaseResult:
-            with wire.clock.thread() if wire.clock is not None else nullcontext():
-                attempt = Attempt(self._bench, plan, case)
-                with attempt:
-                    attempt.output = plan.run(case.inputs)
-                    if inspect.isawaitable(attempt.output):
-                        _refuse_awaitable(attempt.output)
-                return attempt.result()
-
         results: list[CaseResult] = []
         wire.unlabelled_is_ambiguous = True
         try:
             with ThreadPoolExecutor(plan.concurrency) as pool:
-                for result in pool.map(work, plan.cases):
+                for result in pool.map(lambda case: self._run_one(plan, case), plan.cases):
                     results.append(result)
                     self._tell(plan, results)
         finally:

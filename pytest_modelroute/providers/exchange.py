@@ -112,7 +112,13 @@ class ProviderReply:
     "The model that says it answered; empty for the one that was asked."
     usage: Usage | None = None
     finish_reason: FinishReason = "stop"
+    "A reply that calls tools has stopped for them, so `stop` becomes `tool_calls` there."
     tool_calls: tuple[ToolCall, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Keep the finish reason true."""
+        if self.tool_calls and self.finish_reason == "stop":
+            object.__setattr__(self, "finish_reason", "tool_calls")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

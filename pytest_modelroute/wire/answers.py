@@ -69,7 +69,8 @@ def answer_with_fault(language: Language, fault: Fault, latency: float) -> Answe
     """An error in the provider's own words, a broken body, or a fault of the transport."""
     headers = {"content-type": "application/json"}
     if fault.retry_after is not None:
-        headers["retry-after"] = f"{fault.retry_after:g}"
+        wait = fault.retry_after
+        headers["retry-after"] = str(int(wait)) if wait == int(wait) else str(wait)
     status = fault.status or 0
     body = fault.body if fault.body is not None else language.write_error(status, fault.kind, fault.message)
     return Answer(delay=latency, status=status, headers=headers, body=body, fault=fault)

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from itertools import count
 
 from pytest_modelroute.errors import MalformedExchange, UnscriptedCall
 from pytest_modelroute.providers.language import Language
@@ -53,6 +54,7 @@ class Wire:
         self._prices = prices
         self._hosts = dict(provider_hosts)
         self._failures: list[str] = []
+        self._numbers = count(1)  # atomic, for calls from several threads
         self._real_start = _real_perf_counter()
 
     @property
@@ -137,7 +139,7 @@ class Wire:
             raise
         label = current_label() or self._running_label(url)
         call = ProviderCall(
-            number=len(self.calls) + 1,
+            number=next(self._numbers),
             provider=self._hosts.get(host) or provider_of(host, language),
             language=language.name,
             url=url.partition("?")[0],

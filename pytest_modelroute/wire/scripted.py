@@ -252,6 +252,8 @@ class MockProviders:
         missed = script.conditions.misses(call)
         if missed is None:
             return "used up"
+        if missed == "step" and call.step is None:
+            return "the call carries no step (label it: call_log.attribute(function, step=...), or call_log.label)"
         return "its predicate says no" if missed == "when" else f"other {missed}"
 
 

@@ -11,7 +11,7 @@ import asyncio
 import selectors
 import time
 from asyncio import base_events
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 _NANO: Final = 1_000_000_000
@@ -92,15 +92,15 @@ class LoopControl:
         self._controls = controls
         self._jobs: set[Any] = set()
         self._loops: list[Any] = []
-        self._originals: tuple[Any, Any] | None = None
+        self._originals: list[Any] = []
 
     def start(self) -> None:
         """
-        Hook the two places that every loop of asyncio passes.
+        Hook the places that every loop of asyncio passes.
 
         Loops are made by test plugins, by asyncio.run and by users, before or after this: only the class sees them all.
         """
-        run_once, run_in_executor = self._originals = _methods()
+        run_once, run_in_executor, shut_down = (getattr(_Loop, name) for name in _HOOKED)
         control = self
 
         def controlled_run_once(loop: Any) -> None:
@@ -114,13 +114,22 @@ class LoopControl:
             job.add_done_callback(control._jobs.discard)
             return job
 
-        _set_methods(controlled_run_once, counted_run_in_executor)
+        async def counted_shut_down(loop: Any, *args: Any, **kwargs: Any) -> Any:
+            # It joins a thread, from Python 3.12 on with a time limit of minutes that a jump would use up.
+            job = object()
+            control._jobs.add(job)
+            try:
+                return await shut_down(loop, *args, **kwargs)
+            finally:
+                control._jobs.discard(job)
+
+        self._originals = [run_once, run_in_executor, shut_down]
+        _set_hooks([controlled_run_once, counted_run_in_executor, counted_shut_down])
 
     def stop(self) -> None:
         """Unhook, and give the loops their selectors back."""
-        if self._originals is not None:
-            _set_methods(*self._originals)
-            self._originals = None
+        _set_hooks(self._originals)
+        self._originals = []
         for loop in self._loops:
             if isinstance(loop._selector, VirtualSelector):  # noqa: SLF001
                 loop._selector = loop._selector.inner  # noqa: SLF001
@@ -136,15 +145,13 @@ class LoopControl:
         self._loops.append(loop)
 
 
-def _methods() -> tuple[Any, Any]:
-    loop: Any = base_events.BaseEventLoop
-    return loop._run_once, loop.run_in_executor  # noqa: SLF001
+_Loop: Any = base_events.BaseEventLoop
+_HOOKED: Final = ("_run_once", "run_in_executor", "shutdown_default_executor")
 
 
-def _set_methods(run_once: Any, run_in_executor: Any) -> None:
-    loop: Any = base_events.BaseEventLoop
-    loop._run_once = run_once  # noqa: SLF001
-    loop.run_in_executor = run_in_executor
+def _set_hooks(functions: Sequence[Any]) -> None:
+    for name, function in zip(_HOOKED, functions, strict=False):
+        setattr(_Loop, name, function)
 
 
 def _running_loop() -> Any:

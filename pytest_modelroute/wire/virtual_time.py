@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import datetime
+from heapq import heapreplace
 from threading import get_ident
 from types import ModuleType
 from typing import Any, Final
@@ -51,6 +52,33 @@ class _Timeline:
 
     def __init__(self, passed: int = 0) -> None:
         self.passed = passed
+
+
+class Lanes:
+    """
+    Overlapping work without threads: each piece begins when the earliest lane is free, as on a pool of workers.
+
+    Threads would be no more parallel, since virtual time passes at once, and the order in which they ran would decide on
+    the times.
+    """
+
+    def __init__(self, timeline: _Timeline, count: int) -> None:
+        """All lanes are free now."""
+        self._timeline = timeline
+        self._free_at = [timeline.passed] * count
+
+    @contextmanager
+    def take(self) -> Generator[None]:
+        """Do a piece of work on the earliest lane."""
+        self._timeline.passed = self._free_at[0]
+        try:
+            yield
+        finally:
+            heapreplace(self._free_at, self._timeline.passed)
+
+    def join(self) -> None:
+        """Wait for all lanes."""
+        self._timeline.passed = max(self._free_at)
 
 
 class VirtualTime:
@@ -142,15 +170,9 @@ class VirtualTime:
             raise VirtualTimeError(_UNCONTROLLED)
         await asyncio.sleep(seconds)
 
-    @contextmanager
-    def thread(self) -> Generator[None]:
-        """Give this worker thread a clock of its own, which starts where the test's clock is; on leaving they join."""
-        timeline = self._timelines[get_ident()] = _Timeline(self._main.passed)
-        try:
-            yield
-        finally:
-            del self._timelines[get_ident()]
-            self._main.passed = max(self._main.passed, timeline.passed)
+    def lanes(self, count: int) -> Lanes:
+        """So many lanes, on which pieces of synchronous work overlap in virtual time though they run one by one."""
+        return Lanes(self._main, count)
 
     def _here(self) -> _Timeline:
         return self._timelines.get(get_ident(), self._main)
