@@ -6,6 +6,7 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,8 @@ class StepEvaluator:
             step: The step, where the test has several markers or none.
             score: Compares an output with the expected one.
             route: Tells the model that answered from the calls of a case, where it is not the last completed one.
-            concurrency: How many cases may be under way at once: tasks for async code; threads for sync code, or lanes of
-                virtual time.
+            concurrency: How many cases may be under way at once: tasks for async code; threads for sync code, or lanes
+                of virtual time.
 
         Returns:
             The evaluation, for further assertions.
@@ -227,7 +228,7 @@ class StepEvaluator:
         wire.unlabelled_is_ambiguous = True
         try:
             with ThreadPoolExecutor(plan.concurrency) as pool:
-                for result in pool.map(lambda case: self._run_one(plan, case), plan.cases):
+                for result in pool.map(partial(self._run_one, plan), plan.cases):
                     results.append(result)
                     self._tell(plan, results)
         finally:

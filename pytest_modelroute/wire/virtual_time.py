@@ -58,8 +58,8 @@ class Lanes:
     """
     Overlapping work without threads: each piece begins when the earliest lane is free, as on a pool of workers.
 
-    Threads would be no more parallel, since virtual time passes at once, and the order in which they ran would decide on
-    the times.
+    Threads would be no more parallel, since virtual time passes at once, and the order in which they ran would decide
+    on the times.
     """
 
     def __init__(self, timeline: _Timeline, count: int) -> None:
