@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import pytest
@@ -92,4 +93,13 @@ def _progress(config: pytest.Config) -> Progress | None:
         return None
     from pytest_modelroute.report.progress import ProgressLine
 
-    return ProgressLine(lambda text: reporter.rewrite(text, erase=True))
+    capture = config.pluginmanager.get_plugin("capturemanager")
+
+    def rewrite(text: str) -> None:
+        # While a test runs its output is captured, and the reporter's with it.
+        with capture.global_and_fixture_disabled() if capture is not None else nullcontext():
+            reporter.rewrite(text, erase=True)
+        if not text:
+            reporter.currentfspath = None  # the line is gone: let the name of the test file be written again
+
+    return ProgressLine(rewrite)
