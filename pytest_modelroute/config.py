@@ -6,13 +6,14 @@ The same models serve from code: `Settings(models={...}, steps={...})`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pytest_modelroute.errors import SettingsError, ThresholdError
 from pytest_modelroute.evaluation.routes import Routes
@@ -22,6 +23,7 @@ from pytest_modelroute.providers.registry import BASE_URLS
 from pytest_modelroute.tables import read_table
 
 STANDARD_TIERS = ("small", "medium", "large")
+_RESERVED = ("dynamic", "none")
 
 
 def _exact(value: object) -> object:
@@ -100,6 +102,14 @@ class BudgetSettings(_Table):
     daily_usd: Usd
     timezone: str = "UTC"
     ladder: tuple[float, float] = (0.5, 0.2)
+    "Shares of the budget that remain: at or below the first medium goes to small, at or below the second all does."
+
+    @field_validator("ladder")
+    @classmethod
+    def _ladder_falls(cls, ladder: tuple[float, float]) -> tuple[float, float]:
+        if not 1 >= ladder[0] >= ladder[1] >= 0:
+            raise ValueError("not falling")
+        return ladder
 
 
 class Settings(_Table):
@@ -120,28 +130,37 @@ class Settings(_Table):
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
+        problems = [*self._wrong_models(), *self._wrong_steps(), *self._wrong_thresholds()]
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _wrong_models(self) -> Iterator[str]:
+        if not self.tiers:
+            yield "tiers: at least one tier was expected"
         for alias, model in self.models.items():
+            if alias in _RESERVED:
+                yield f"models.{alias}: {alias!r} says in a step that it has no model of its own; use another alias"
             if model.tier is not None:
-                _check_name(model.tier, self.tiers, f"models.{alias}.tier")
+                yield from _unless_known(model.tier, self.tiers, f"models.{alias}.tier names")
+
+    def _wrong_steps(self) -> Iterator[str]:
         for name, step in self.steps.items():
-            models = [] if step.model in ("dynamic", "none") else [step.model]
-            helpers = [] if step.classifier is None else [step.classifier]
-            for key, aliases in (
-                ("model", models),
-                ("classifier", helpers),
-                ("cascade", step.cascade),
-                ("fallbacks", step.fallbacks),
-            ):
+            models = () if step.model in _RESERVED else (step.model,)
+            helpers = () if step.classifier is None else (step.classifier,)
+            named = {"model": models, "classifier": helpers, "cascade": step.cascade, "fallbacks": step.fallbacks}
+            for key, aliases in named.items():
                 for alias in aliases:
-                    _check_name(alias, self.models, f"steps.{name}.{key}")
+                    yield from _unless_known(alias, self.models, f"steps.{name}.{key} names")
+
+    def _wrong_thresholds(self) -> Iterator[str]:
         for name, table in self.thresholds.items():
             if self.steps:
-                _check_name(name, self.steps, "thresholds")
+                yield from _unless_known(name, self.steps, "thresholds is for the step")
             try:
                 StepThreshold.from_table(name, table, where=f"thresholds.{name}")
             except ThresholdError as error:
-                raise ValueError(str(error)) from None
-        return self
+                yield str(error)
 
     @classmethod
     def from_file(cls, path: str | Path) -> Settings:
@@ -154,9 +173,26 @@ class Settings(_Table):
         """
         return read_settings(read_table(Path(path)) or {}, where=path)
 
+    def model(self, alias: str) -> ModelSettings:
+        """
+        The model behind an alias.
+
+        Raises:
+            SettingsError: There is none.
+
+        """
+        if alias not in self.models:
+            known = ", ".join(self.models) or "none"
+            raise SettingsError(f"there is no model {alias!r} in the settings; known are: {known}")
+        return self.models[alias]
+
     def prices(self) -> PriceBook:
         """The prices given here, before those of genai-prices."""
-        return PriceBook(own={m.model: m.price for m in self.models.values() if m.price is not None})
+        priced = [(model, model.price) for model in self.models.values() if model.price is not None]
+        return PriceBook(
+            own={model.model: price for model, price in priced},
+            by_provider={(model.provider_name, model.model): price for model, price in priced},
+        )
 
     def routes(self) -> Routes:
         """Which names a model goes by."""
@@ -184,9 +220,9 @@ class Settings(_Table):
     def provider_hosts(self) -> list[tuple[str, str]]:
         """(host, provider) for the models that are served at an address of their own."""
         return [
-            (model.base_url.split("//")[-1].split("/")[0].split(":")[0], model.provider)
+            (host, model.provider)
             for model in self.models.values()
-            if model.base_url is not None and model.provider is not None
+            if model.provider is not None and (host := _host(model.base_url)) is not None
         ]
 
     def providers(self) -> set[str]:
@@ -202,29 +238,33 @@ def read_settings(table: Mapping[str, Any], *, where: str | Path) -> Settings:
         SettingsError: An unknown key, a wrong type, a dangling name: all of them, each with the nearest valid name.
 
     """
+    prefix = "tool.modelroute." if Path(where).name == "pyproject.toml" else ""
     try:
         return Settings.model_validate(table)
     except ValidationError as error:
-        problems = [_describe(problem) for problem in error.errors()]
-        raise SettingsError("\n".join(f"{where}: {problem}" for problem in problems)) from None
+        problems = [line for problem in error.errors() for line in _describe(problem, prefix)]
+        raise SettingsError("\n".join(dict.fromkeys(f"{where}: {problem}" for problem in problems))) from None
 
 
-def _describe(problem: Any) -> str:
+def _describe(problem: Any, prefix: str) -> list[str]:
+    """What pydantic found, in our words: one line, or one for each name that does not exist."""
     location = [str(part) for part in problem["loc"]]
-    key = ".".join(location)
-    if problem["type"] == "extra_forbidden":
+    key = prefix + ".".join(location)
+    kind, message = problem["type"], problem["msg"].removeprefix("Value error, ")
+    if location[:2] == ["budget", "ladder"]:
+        return [f"{prefix}budget.ladder: two shares of the budget, falling, such as [0.5, 0.2], were expected"]
+    if kind == "extra_forbidden":
         known = list(_fields_at(location[:-1]))
         nearest = get_close_matches(location[-1], known, n=1)
         hint = f"did you mean {nearest[0]!r}?" if nearest else f"known are: {', '.join(known)}"
-        return f"unknown key {key!r}; {hint}"
-    if problem["type"] == "missing":
-        return f"key {key!r} is missing"
-    message = problem["msg"].removeprefix("Value error, ")
-    return (
-        f"{key}: {message[0].lower()}{message[1:]}, not {problem['input']!r}"
-        if key and problem["type"] != "value_error"
-        else (f"{key}: {message}" if key else message)
-    )
+        return [f"unknown key {key!r}; {hint}"]
+    if kind == "missing":
+        return [f"key {key!r} is missing"]
+    if kind == "value_error":
+        return [f"{key}: {message}" if location else f"{prefix}{line}" for line in message.split("\n")]
+    if kind in ("model_type", "model_attributes_type", "mapping_type", "dict_type"):
+        return [f"{key}: a table was expected, not {problem['input']!r}"]
+    return [f"{key}: {message[0].lower()}{message[1:]}, not {problem['input']!r}"]
 
 
 def _fields_at(location: list[str]) -> Iterable[str]:
@@ -233,11 +273,15 @@ def _fields_at(location: list[str]) -> Iterable[str]:
     return table.model_fields
 
 
-def _check_name(name: str, known: Iterable[str], key: str) -> None:
+def _host(base_url: str | None) -> str | None:
+    if base_url is None:
+        return None
+    return urlsplit(base_url if "//" in base_url else f"//{base_url}").hostname
+
+
+def _unless_known(name: str, known: Iterable[str], what: str) -> Iterator[str]:
     names = list(known)
-    if name in names:
-        return
-    nearest = get_close_matches(name, names, n=1)
-    hint = f"did you mean {nearest[0]!r}?" if nearest else f"known are: {', '.join(names) or 'none'}"
-    where = f"{key} names {name!r}" if "." in key else f"{key}.{name} belongs to no step"
-    raise ValueError(f"{where}, which does not exist; {hint}" if "." in key else f"{where}; {hint}")
+    if name not in names:
+        nearest = get_close_matches(name, names, n=1)
+        hint = f"did you mean {nearest[0]!r}?" if nearest else f"known are: {', '.join(names) or 'none'}"
+        yield f"{what} {name!r}, which does not exist; {hint}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_modelroute.tables import read_table, read_text
+from pytest_modelroute.tables import mentions_us, read_table
 
 if TYPE_CHECKING:
     from pytest_modelroute.config import Settings
@@ -48,8 +48,8 @@ class SettingsFiles:
         return found
 
     def _load(self, path: Path, *, required: bool = False) -> tuple[Path, Settings] | None:
-        # Parsing costs more than searching, and most pyproject.toml have nothing for us.
-        if not required and not (path.is_file() and (path.name != "pyproject.toml" or "modelroute" in read_text(path))):
+        there = mentions_us(path) if path.name == "pyproject.toml" else path.is_file()
+        if not required and not there:
             return None
         table = read_table(path, required=required)
         if table is None:

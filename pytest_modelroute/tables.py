@@ -25,21 +25,31 @@ def read_table(path: Path, *, required: bool = True) -> Mapping[str, Any] | None
 
     try:
         table: dict[str, Any] = tomllib.loads(read_text(path))
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise SettingsError(f"{path}: there is no such settings file") from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path}: not TOML: {error}") from None
     if path.name != "pyproject.toml":
         return table
-    ours = table.get("tool", {}).get("modelroute")
-    if ours is None and required:
-        raise SettingsError(f"{path}: it has no table [tool.modelroute]")
-    return cast("Mapping[str, Any] | None", ours)
+    tool = table.get("tool")
+    ours = cast("dict[str, Any]", tool).get("modelroute") if isinstance(tool, dict) else None
+    if ours is None:
+        if required:
+            raise SettingsError(f"{path}: it has no table [tool.modelroute]")
+        return None
+    if not isinstance(ours, dict):
+        raise SettingsError(f"{path}: tool.modelroute is a table, not {ours!r}")
+    return cast("dict[str, Any]", ours)
+
+
+def mentions_us(path: Path) -> bool:
+    """Whether a file names us at all: to search costs less than to parse, and most pyproject.toml do not."""
+    return path.is_file() and b"modelroute" in path.read_bytes()
 
 
 def read_text(path: Path) -> str:
     """The text of a settings file; SettingsError where it is not UTF-8."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_bytes().decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: not UTF-8 at byte {error.start}") from None

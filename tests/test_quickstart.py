@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from collections import Counter
@@ -59,8 +60,7 @@ def test_the_command_that_the_failure_offers_works() -> None:
     """The line after "rerun one case" can be pasted into a shell."""
     output = run_pytest("broken_intents.py").stdout
     line = next(line for line in output.splitlines() if line.startswith("rerun one case: pytest "))
-    test, option = (word.strip("'") for word in line.removeprefix("rerun one case: pytest ").split(" ", 1))
-    done = run_pytest(test, option)
+    done = run_pytest(*shlex.split(line.removeprefix("rerun one case: pytest ")))
     assert done.returncode == pytest.ExitCode.TESTS_FAILED
     assert "wrong (score 0)" in done.stdout
 

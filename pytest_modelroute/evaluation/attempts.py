@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from pytest_modelroute.errors import EvaluationError, ModelRouteError
+from pytest_modelroute.errors import EvaluationError, ScoreError
 from pytest_modelroute.evaluation.cases import MISSING, Case
 from pytest_modelroute.evaluation.results import CaseResult, StepEvaluation
 from pytest_modelroute.evaluation.routes import Routes
@@ -78,9 +78,10 @@ class Attempt:
         self._calls: list[ProviderCall] = []
         self._error: Exception | None = None
         self._result: CaseResult | None = None
+        self._elapsed = 0.0
 
     def __enter__(self) -> None:
-        """Begin: from here on calls belong to the case."""
+        """Begin, or go on: from here on calls and time belong to the case."""
         wire = self._bench.wire
         label = Label(step=self._plan.step, case=self._case.id, calls=self._calls)
         self._block = labelled(label)
@@ -92,13 +93,19 @@ class Attempt:
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> bool:
         """End; an exception of the code under test is kept, anything else goes on."""
         wire = self._bench.wire
-        self._elapsed = wire.now - self._start
+        # Rounded to the nanosecond that clocks count in, or a sum of floats would tip over a limit that is met exactly.
+        self._elapsed = round(self._elapsed + wire.now - self._start, 9)
         wire.running = None
         self._block.__exit__(None, None, None)
         if isinstance(error, Exception) and not isinstance(error, EvaluationError):
             self._error = error
             return True
         return False
+
+    @property
+    def failed(self) -> bool:
+        """Whether the code under test raised."""
+        return self._error is not None
 
     def result(self) -> CaseResult:
         """
@@ -116,6 +123,7 @@ class Attempt:
         case, plan = self._case, self._plan
         score = self._score() if self._error is None else None
         route = self._route()
+        score = score if self._error is None else None
         return CaseResult(
             case=case,
             output=self.output,
@@ -134,15 +142,18 @@ class Attempt:
         expected = None if case.expected_output is MISSING else case.expected_output
         try:
             return read_score(scorer, self.output, expected)
-        except ModelRouteError as error:
-            raise type(error)(f"case {case.id!r}: {error}") from None
+        except ScoreError as error:
+            raise ScoreError(f"case {case.id!r}: {error}") from None
         except Exception as error:  # noqa: BLE001 - the user's scorer may raise anything: an error is not a wrong answer
             self._error = error
             return None
 
     def _route(self) -> str | None:
-        if self._plan.route is not None:
-            return self._plan.route(CallLog(self._calls))
+        if self._plan.route is not None and self._error is None:
+            try:
+                return self._plan.route(CallLog(self._calls))
+            except Exception as error:  # noqa: BLE001 - the user's function may raise anything
+                self._error = error
         completed = [call.model for call in self._calls if call.completed]
         answers = [model for model in completed if model not in self._bench.routes.helpers]
         # A model that both classifies and answers cannot be told apart by name: then the last call is the answer.

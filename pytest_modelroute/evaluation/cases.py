@@ -59,6 +59,15 @@ Cases: TypeAlias = str | Path | Iterable[Case | Mapping[str, Any]]
 "A file, or the cases themselves."
 
 _FIELDS: Final = ("id", "inputs", "expected_output", "expected_route", "slice", "golden", "metadata")
+_CHECKED: Final = ("id", "expected_route", "slice", "golden", "metadata")
+_MEANT: Final = {
+    "expected": "expected_output",
+    "output": "expected_output",
+    "label": "expected_output",
+    "input": "inputs",
+    "query": "inputs",
+    "route": "expected_route",
+}
 _SUFFIXES: Final = (".jsonl", ".csv", ".yaml", ".yml")
 
 
@@ -84,14 +93,21 @@ def load_cases(source: Cases, *, folders: Sequence[Path] = ()) -> list[Case]:
     for where, row in rows:
         case = _read_case(row, where)
         if case.id in seen:
-            raise CasesError(
-                f"{where}: the case id {case.id!r} is used twice, first at {seen[case.id]}; ids are unique"
-            )
+            raise CasesError(_describe_twice(case, row, where, seen[case.id]))
         seen[case.id] = where
         cases.append(case)
     if not cases:
         raise CasesError(f"{name}: there is no case, so nothing would be measured")
     return cases
+
+
+def _describe_twice(case: Case, row: Any, where: str, first: str) -> str:
+    if isinstance(row, Mapping) and "id" not in row:
+        return (
+            f"{where}: the same inputs as the case at {first}, and neither has an id: {_short(case.inputs)}; "
+            "give each an id or drop one"
+        )
+    return f"{where}: the case id {case.id!r} is used twice, first at {first}; ids are unique"
 
 
 def _find(path: Path, folders: Sequence[Path]) -> Path:
@@ -103,8 +119,10 @@ def _find(path: Path, folders: Sequence[Path]) -> Path:
     raise CasesError(f"there is no case file {str(path)!r}; looked for {looked}")
 
 
-def _number(rows: Iterable[Any]) -> Iterator[tuple[str, Any]]:
-    for number, row in enumerate(rows, start=1):
+def _number(rows: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(rows, Case | Mapping) or not isinstance(rows, Iterable):
+        raise CasesError(f"cases are a file or a list of cases, not {_short(rows)}")
+    for number, row in enumerate(cast("Iterable[Any]", rows), start=1):
         yield f"case {number}", row
 
 
@@ -113,7 +131,7 @@ def _read_file(path: Path) -> Iterator[tuple[str, Any]]:
     if path.suffix not in _SUFFIXES:
         raise CasesError(f"{path}: cases are read from {', '.join(_SUFFIXES)}, not from {path.suffix or 'no suffix'!r}")
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_bytes().decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise CasesError(f"{path}: not UTF-8 at byte {error.start}; save the file as UTF-8") from None
     if path.suffix == ".jsonl":
@@ -130,7 +148,8 @@ def _read_jsonl(path: Path, text: str) -> Iterator[tuple[str, Any]]:
         try:
             yield where, json.loads(line, parse_constant=_refuse_constant)
         except ValueError as error:
-            raise CasesError(f"{where}: not a case in JSON ({error}): {_short(line)}") from None
+            place = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
+            raise CasesError(f"{where}: not a case in JSON ({place}): {_short(line)}") from None
 
 
 def _refuse_constant(name: str) -> None:
@@ -150,7 +169,7 @@ def _read_csv(path: Path, text: str) -> Iterator[tuple[str, Any]]:
             # An empty cell is a field left out, but an empty text is a fine input.
             yield where, {name: _read_cell(name, cell, where) for name, cell in row.items() if cell or name == "inputs"}
     except csv.Error as error:
-        raise CasesError(f"{path}:{reader.line_num}: not CSV ({error})") from None
+        raise CasesError(f"{path}:{reader.reader.line_num}: not CSV ({error})") from None
 
 
 def _read_cell(name: str, cell: str, where: str) -> Any:
@@ -174,8 +193,12 @@ def _read_yaml(path: Path, text: str) -> Iterator[tuple[str, Any]]:
     try:
         nodes = yaml.compose(text, Loader=yaml.SafeLoader)
         rows: Any = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise CasesError(f"{path}: not YAML ({error})") from None
+    except (yaml.YAMLError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark is not None else ""
+        raise CasesError(f"{path}{line}: not YAML ({getattr(error, 'problem', None) or error})") from None
+    if nodes is None:
+        return iter(())
     if not isinstance(nodes, yaml.SequenceNode):
         raise CasesError(f"{path}: a list of cases was expected, not {type(rows).__name__}")
     return zip((f"{path}:{node.start_mark.line + 1}" for node in nodes.value), cast("list[Any]", rows), strict=True)
@@ -183,14 +206,15 @@ def _read_yaml(path: Path, text: str) -> Iterator[tuple[str, Any]]:
 
 def _read_case(row: Any, where: str) -> Case:
     if isinstance(row, Case):
+        _check_types({name: getattr(row, name) for name in _CHECKED}, where)
         return row
     if not isinstance(row, Mapping):
         raise CasesError(f"{where}: a case is an object with {', '.join(_FIELDS)}, not {_short(row)}")
     fields = dict(cast("Mapping[str, Any]", row))
     for name in fields:
         if name not in _FIELDS:
-            nearest = get_close_matches(str(name), _FIELDS, n=1)
-            hint = f"did you mean {nearest[0]!r}?" if nearest else "other data belongs into metadata"
+            nearest = _MEANT.get(str(name)) or next(iter(get_close_matches(str(name), _FIELDS, n=1)), None)
+            hint = f"did you mean {nearest!r}?" if nearest else "other data belongs into metadata."
             raise CasesError(f"{where}: unknown field {name!r}; {hint} Fields: {', '.join(_FIELDS)}")
     if "inputs" not in fields:
         raise CasesError(f"{where}: the case has no inputs; it has {', '.join(map(str, fields)) or 'no field at all'}")
@@ -229,12 +253,15 @@ def _are_routes(routes: object) -> bool:
     if not isinstance(routes, list | tuple):
         return False
     names = cast("Sequence[object]", routes)
-    return bool(names) and all(isinstance(name, str) for name in names)
+    return bool(names) and all(isinstance(name, str) and name for name in names)
 
 
 def _id_of(inputs: Any) -> str:
     """A case without an id is named by its inputs, so that it keeps its name when the file is reordered."""
-    text = json.dumps(inputs, sort_keys=True, ensure_ascii=False, default=repr)
+    try:
+        text = json.dumps(inputs, sort_keys=True, ensure_ascii=False, default=repr)
+    except TypeError:  # keys that JSON does not have
+        text = repr(inputs)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:10]
 
 

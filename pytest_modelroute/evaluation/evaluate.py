@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from pytest_modelroute.evaluation.results import CaseResult, StepEvaluation
 from pytest_modelroute.evaluation.routes import Routes
 from pytest_modelroute.evaluation.scorers import (
     Scorer,
+    check_scorer,
     contains,
     exact_match,
     json_equal,
@@ -99,6 +100,7 @@ class StepEvaluator:
         bench = self._bench
         if not callable(run):
             raise EvaluationError(f"run={run!r} cannot be called; give the function under test, without parentheses")
+        check_scorer(score)
         if type(concurrency) is not int or concurrency < 1:
             raise EvaluationError(f"concurrency={concurrency!r}: a number of cases at once, 1 or more, was expected")
         threshold = self._threshold(step)
@@ -146,39 +148,38 @@ class StepEvaluator:
         for case in plan.cases:
             attempt = Attempt(self._bench, plan, case)
             with attempt:
-                value = plan.run(case.inputs)
-                if inspect.isawaitable(value):
-                    # A plain function that returns a coroutine, such as a lambda around an async one.
-                    return self._in_new_loop(plan, first=value)
-                attempt.output = value
+                attempt.output = plan.run(case.inputs)
+            if inspect.isawaitable(attempt.output):
+                # A plain function that returns a coroutine, such as a lambda around an async one.
+                return self._in_new_loop(plan, first=attempt)
             results.append(attempt.result())
             self._tell(plan, results)
         return results
 
-    def _in_new_loop(self, plan: Plan, first: Awaitable[Any] | None = None) -> list[CaseResult]:
+    def _in_new_loop(self, plan: Plan, first: Attempt | None = None) -> list[CaseResult]:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
             with asyncio.Runner() as runner:
                 return runner.run(self._run_all_async(plan, first))
-        if inspect.iscoroutine(first):
-            first.close()
+        if first is not None and inspect.iscoroutine(first.output):
+            first.output.close()
         raise EvaluationError(
             "evaluate_step(...) cannot run async code inside a running event loop; in an async test write "
             "await evaluate_step.aio(...)"
         )
 
-    async def _run_all_async(self, plan: Plan, first: Awaitable[Any] | None = None) -> list[CaseResult]:
+    async def _run_all_async(self, plan: Plan, first: Attempt | None = None) -> list[CaseResult]:
         results: list[CaseResult | None] = [None] * len(plan.cases)
         done: list[CaseResult] = []
         waiting = iter(enumerate(plan.cases))
-        opening = [first] if first is not None else []
+        begun = [first] if first is not None else []
 
         async def work() -> None:
             for index, case in waiting:
-                attempt = Attempt(self._bench, plan, case)
+                attempt = begun.pop() if begun else Attempt(self._bench, plan, case)
                 with attempt:
-                    value = opening.pop() if opening else plan.run(case.inputs)
+                    value = attempt.output if attempt is first else plan.run(case.inputs)
                     attempt.output = await value if inspect.isawaitable(value) else value
                 results[index] = attempt.result()
                 done.append(attempt.result())

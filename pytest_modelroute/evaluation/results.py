@@ -11,7 +11,7 @@ from functools import cached_property
 from statistics import fmean
 from typing import Literal
 
-from pytest_modelroute.evaluation.cases import Case
+from pytest_modelroute.evaluation.cases import MISSING, Case
 from pytest_modelroute.evaluation.routes import RouteError, Routes
 from pytest_modelroute.evaluation.statistics import Interval, Rate, f1_interval, f1_score, mean_interval, percentile
 from pytest_modelroute.wire.call_log import CallLog, ProviderCall
@@ -147,8 +147,12 @@ class StepEvaluation:
 
     @cached_property
     def confusion(self) -> Counter[tuple[str, str]]:
-        """(expected label, given label) -> cases."""
-        return Counter((str(result.case.expected_output), str(result.output)) for result in self.scored)
+        """(expected label, given label) -> cases, of those that expect one."""
+        return Counter(
+            (str(result.case.expected_output), str(result.output))
+            for result in self.scored
+            if result.case.expected_output is not MISSING
+        )
 
     @cached_property
     def labels(self) -> dict[str, LabelScores]:

@@ -11,6 +11,8 @@ import json
 import math
 import re
 from collections.abc import Callable
+from contextlib import suppress
+from numbers import Real
 from typing import Any, TypeAlias, cast
 
 from pytest_modelroute.errors import ScoreError
@@ -63,15 +65,15 @@ def _same_json(left: Any, right: Any) -> bool:
     return bool(left == right)
 
 
-def numeric(tolerance: float = 0.0) -> Scorer:
+def numeric(tolerance: Any = 0.0) -> Scorer:
     """
     A scorer that compares numbers, also in text such as "1,250.50".
 
     Args:
-        tolerance: The largest difference that still counts as right, in the numbers' own unit.
+        tolerance: A number, the largest difference that still counts as right, in the numbers' own unit.
 
     """
-    if not 0 <= tolerance < math.inf:
+    if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 <= tolerance < math.inf:
         raise ScoreError(f"numeric(tolerance={tolerance!r}): a number, 0 or more, was expected")
 
     def numeric_match(output: Any, expected: Any) -> bool:
@@ -89,7 +91,7 @@ def _number(value: Any) -> float | None:
         return None
     try:
         number = float(value.replace(",", "") if isinstance(value, str) else value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
 
@@ -105,10 +107,30 @@ def read_score(score: Scorer, output: Any, expected: Any) -> float:
     value: object = score(output, expected)
     item = getattr(value, "item", None)  # numpy's numbers and booleans
     if callable(item):
-        value = item()
-    if isinstance(value, bool | int | float) and 0 <= value <= 1:
+        with suppress(ValueError):  # an array of several elements, which is refused below
+            value = item()
+    if isinstance(value, Real) and 0 <= float(value) <= 1:
         return float(value)
     raise ScoreError(f"the scorer {scorer_name(score)} returned {value!r}; a bool or a number from 0 to 1 was expected")
+
+
+def check_scorer(score: object) -> None:
+    """
+    Refuse what cannot score, before a model is called.
+
+    Raises:
+        ScoreError: Not a function, `numeric` without its parentheses, or an impossible pass mark.
+
+    """
+    if score is numeric:
+        raise ScoreError("score=numeric is the maker of a scorer; call it with the tolerance: score=numeric(0.01)")
+    if not callable(score):
+        raise ScoreError(
+            f"score={score!r} cannot be called; give a function score(output, expected), such as exact_match"
+        )
+    mark = getattr(score, "pass_mark", 1.0)
+    if isinstance(mark, bool) or not isinstance(mark, int | float) or not 0 <= mark <= 1:
+        raise ScoreError(f"the pass_mark of {scorer_name(score)} is {mark!r}; a score from 0 to 1 was expected")
 
 
 def pass_mark(score: Scorer) -> float:
@@ -116,6 +138,6 @@ def pass_mark(score: Scorer) -> float:
     return float(getattr(score, "pass_mark", 1.0))
 
 
-def scorer_name(score: Scorer) -> str:
+def scorer_name(score: object) -> str:
     """The scorer as messages name it."""
     return str(getattr(score, "__name__", type(score).__name__))

@@ -151,14 +151,12 @@ def read_marks(
     """
     read: dict[str, StepThreshold] = {}
     for args, kwargs in marks:
-        name = args[0] if args else None
-        threshold = StepThreshold.from_marker(
-            args, kwargs, defaults=defaults.get(name, {}) if isinstance(name, str) else {}
-        )
-        if steps and threshold.step not in steps:
-            nearest = get_close_matches(threshold.step, steps, n=1)
+        name = args[0] if args and isinstance(args[0], str) else ""
+        if name and steps and name not in steps:
+            nearest = get_close_matches(name, steps, n=1)
             hint = f"did you mean {nearest[0]!r}?" if nearest else f"declared are: {', '.join(sorted(steps))}"
-            raise ThresholdError(f"step_threshold({threshold.step!r}): there is no such step in the settings; {hint}")
+            raise ThresholdError(f"step_threshold({name!r}): there is no such step in the settings; {hint}")
+        threshold = StepThreshold.from_marker(args, kwargs, defaults=defaults.get(name, {}))
         if read.setdefault(threshold.step, threshold) != threshold:
             raise ThresholdError(
                 f"step_threshold({threshold.step!r}) stands twice on this test with different limits; keep one"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import isnan
 from random import Random
 from statistics import fmean
 from typing import Final
@@ -94,8 +95,8 @@ def judge(evaluation: StepEvaluation, threshold: StepThreshold | None) -> Verdic
 def _check(limit: str, bound: float, measured: Measured, by_interval: bool) -> Check:
     lower = LIMITS[limit].bound == "min"
     judged = measured.value if not by_interval else measured.interval.low if lower else measured.interval.high
-    # NaN compares false with everything, so a value that was not measured never passes.
-    ok = judged >= bound if lower else judged <= bound
+    # A value that was not measured never passes, whatever its interval.
+    ok = not isnan(measured.value) and (judged >= bound if lower else judged <= bound)
     return Check(limit=limit, bound=bound, measured=measured, judged=judged, ok=ok)
 
 
@@ -105,7 +106,9 @@ def _share(rate: Rate, confidence: float) -> Measured:
 
 def _mean(values: list[float], confidence: float, factor: float = 1.0) -> Measured:
     low, high = mean_interval(values, confidence)
-    return Measured(value=fmean(values) * factor, interval=Interval(low * factor, high * factor), n=len(values))
+    return Measured(
+        value=fmean(values) * factor, interval=Interval(max(0.0, low * factor), high * factor), n=len(values)
+    )
 
 
 def _accuracy(evaluation: StepEvaluation, _threshold: StepThreshold, confidence: float) -> Measured:
@@ -145,11 +148,20 @@ def _f1(evaluation: StepEvaluation, threshold: StepThreshold, confidence: float)
 
 
 def _positive(evaluation: StepEvaluation, label: str) -> LabelScores:
-    scores = evaluation.labels.get(label)
+    scores = _labelled(evaluation).labels.get(label)
     if scores is None or not scores.hits + scores.misses:
         labels = ", ".join(sorted({expected for expected, _ in evaluation.confusion}))
         raise EvaluationError(f"positive={label!r}: no case expects this label; the cases expect {labels}")
     return scores
+
+
+def _labelled(evaluation: StepEvaluation) -> StepEvaluation:
+    """The evaluation, where its cases have labels at all."""
+    if not evaluation.confusion:
+        raise EvaluationError(
+            "a limit on precision, recall or F1, but no case has an expected_output, so nothing would be measured"
+        )
+    return evaluation
 
 
 def _ratio(count: int, n: int) -> float:
@@ -159,7 +171,7 @@ def _ratio(count: int, n: int) -> float:
 
 def _macro(evaluation: StepEvaluation, confidence: float, score: Callable[[int, int, int], float]) -> Measured:
     """The mean over the expected labels, with a percentile bootstrap over the cases (seeded: a run repeats exactly)."""
-    confusion = evaluation.confusion
+    confusion = _labelled(evaluation).confusion
     labels = sorted({expected for expected, _ in confusion})
     pairs, weights, n = list(confusion), list(confusion.values()), len(evaluation.scored)
 
@@ -199,11 +211,13 @@ def _mean_latency(evaluation: StepEvaluation, _threshold: StepThreshold, confide
 
 
 def _mean_cost(evaluation: StepEvaluation, _threshold: StepThreshold, confidence: float) -> Measured:
-    return _mean(_costs(evaluation), confidence)
+    # The value is divided as Decimal: a limit that is met exactly is met.
+    return replace(_mean(_costs(evaluation), confidence), value=float(evaluation.cost_usd / evaluation.n))
 
 
 def _total_cost(evaluation: StepEvaluation, _threshold: StepThreshold, confidence: float) -> Measured:
-    return _mean(_costs(evaluation), confidence, factor=evaluation.n)
+    measured = _mean(_costs(evaluation), confidence, factor=evaluation.n)
+    return replace(measured, value=float(evaluation.cost_usd))
 
 
 def _costs(evaluation: StepEvaluation) -> list[float]:

@@ -22,12 +22,14 @@ from pytest_modelroute.providers.language import (
     arguments_of,
     content_of,
     count,
+    error_words,
     mapping,
     objects,
     read_message,
     read_object,
     text_of,
     write_object,
+    wrong_request,
 )
 from pytest_modelroute.providers.sse import read_events, write_event
 
@@ -75,7 +77,7 @@ class AnthropicMessages:
         value = read_object(body, what=f"{_WHAT} request")
         model, messages = value.get("model"), objects(value.get("messages"))
         if not isinstance(model, str) or messages is None:
-            raise MalformedExchange(f"{_WHAT} request needs a model and a list of messages; it has {sorted(value)}")
+            raise MalformedExchange(wrong_request(_WHAT, value))
         system = [read_message("system", value["system"], what=_WHAT)] if "system" in value else []
         return ProviderRequest(
             model=model,
@@ -130,24 +132,20 @@ class AnthropicMessages:
         value = _head(request, reply, usage)
         value["content"] = content
         value["stop_reason"] = _STOP_REASONS[reply.finish_reason]
-        value["usage"]["output_tokens"] = usage.total_output
+        value["usage"] |= _write_output(usage)
         return write_object(value)
 
     def write_stream(self, request: ProviderRequest, reply: ProviderReply, pieces: Sequence[str]) -> list[bytes]:
         """Write a stream; each frame needs its `event:` line, or clients read nothing."""
         usage = reply.usage or estimate_usage(request, reply.text)
-        frames = [
-            _frame("content_block_delta", index=0, delta={"type": "text_delta", "text": piece}) for piece in pieces
-        ]
-        frames[0] = (
-            _frame("message_start", message=_head(request, reply, usage))
-            + _frame("content_block_start", index=0, content_block={"type": "text", "text": ""})
-            + frames[0]
+        frames = _stream_text(pieces) if reply.text or not reply.tool_calls else [b""]
+        first_tool = 1 if frames[0] else 0
+        frames[0] = _frame("message_start", message=_head(request, reply, usage)) + frames[0]
+        frames[-1] += b"".join(
+            _stream_tool_call(index, call) for index, call in enumerate(reply.tool_calls, start=first_tool)
         )
-        frames[-1] += _frame("content_block_stop", index=0)
-        frames[-1] += b"".join(_stream_tool_call(index, call) for index, call in enumerate(reply.tool_calls, start=1))
         stop = {"stop_reason": _STOP_REASONS[reply.finish_reason], "stop_sequence": None}
-        frames[-1] += _frame("message_delta", delta=stop, usage={"output_tokens": usage.total_output})
+        frames[-1] += _frame("message_delta", delta=stop, usage=_write_output(usage))
         frames[-1] += _frame("message_stop")
         return frames
 
@@ -179,8 +177,7 @@ class AnthropicMessages:
 
     def read_error(self, body: bytes) -> tuple[str | None, str]:
         """Type and message of an error."""
-        error = mapping(read_object(body, what=f"{_WHAT} error").get("error"))
-        return (str(error["type"]) if error.get("type") else None), str(error.get("message") or "")
+        return error_words(read_object(body, what=f"{_WHAT} error"), "type")
 
 
 class _StreamReader:
@@ -198,7 +195,7 @@ class _StreamReader:
         if kind == "message_start":
             message = mapping(event.get("message"))
             self._model = str(message.get("model") or "")
-            self._usage |= mapping(message.get("usage"))
+            self._add(mapping(message.get("usage")))
         elif kind == "content_block_start":
             self._blocks[index] = {**mapping(event.get("content_block")), "_json": ""}
         elif kind == "content_block_delta":
@@ -207,10 +204,14 @@ class _StreamReader:
                 self._blocks[index]["_json"] += str(delta.get("partial_json") or "")
         elif kind == "message_delta":
             self._stop = str(delta.get("stop_reason") or self._stop)
-            self._usage |= mapping(event.get("usage"))
+            self._add(mapping(event.get("usage")))
         elif kind == "error":
             said = mapping(event.get("error")).get("message")
             raise MalformedExchange(f"the stream of {_WHAT} ended in an error: {said}")
+
+    def _add(self, usage: Mapping[str, Any]) -> None:
+        # Later events repeat what they do not know as null.
+        self._usage |= {name: value for name, value in usage.items() if value is not None}
 
     def reply(self) -> ProviderReply:
         if not self._stop:
@@ -247,6 +248,19 @@ def _frame(kind: str, **members: Any) -> bytes:
     return write_event({"type": kind, **members}, name=kind)
 
 
+def _stream_text(pieces: Sequence[str]) -> list[bytes]:
+    """The text as the first block of the content, one entry a piece."""
+    frames = [_frame("content_block_delta", index=0, delta={"type": "text_delta", "text": piece}) for piece in pieces]
+    frames[0] = _frame("content_block_start", index=0, content_block={"type": "text", "text": ""}) + frames[0]
+    frames[-1] += _frame("content_block_stop", index=0)
+    return frames
+
+
+def _write_output(usage: Usage) -> dict[str, Any]:
+    details = {"output_tokens_details": {"thinking_tokens": usage.reasoning}} if usage.reasoning else {}
+    return {"output_tokens": usage.total_output, **details}
+
+
 def _stream_tool_call(index: int, call: ToolCall) -> bytes:
     block: dict[str, Any] = {"type": "tool_use", "id": call.id, "name": call.name, "input": {}}
     delta = {"type": "input_json_delta", "partial_json": json.dumps(dict(call.arguments), ensure_ascii=False)}
@@ -258,12 +272,15 @@ def _stream_tool_call(index: int, call: ToolCall) -> bytes:
 
 
 def _read_usage(usage: Mapping[str, Any]) -> Usage:
-    """input_tokens exclude both cache buckets; thinking is counted in output_tokens and not told apart."""
+    """input_tokens exclude both cache buckets; output_tokens include thinking."""
+    output = count(usage.get("output_tokens"))
+    thinking = min(output, count(mapping(usage.get("output_tokens_details")).get("thinking_tokens")))
     return Usage(
         fresh_input=count(usage.get("input_tokens")),
         cache_read=count(usage.get("cache_read_input_tokens")),
         cache_write=count(usage.get("cache_creation_input_tokens")),
-        output=count(usage.get("output_tokens")),
+        output=output - thinking,
+        reasoning=thinking,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Literal, TypeAlias
 
@@ -116,7 +116,12 @@ class ProviderReply:
     tool_calls: tuple[ToolCall, ...] = ()
 
     def __post_init__(self) -> None:
-        """Keep the finish reason true."""
+        """Keep the finish reason true, and the ids of the calls apart."""
+        calls = [
+            replace(call, id=f"call_{number}") if number > 1 and call.id == "call_1" else call
+            for number, call in enumerate(self.tool_calls, start=1)
+        ]
+        object.__setattr__(self, "tool_calls", tuple(calls))
         if self.tool_calls and self.finish_reason == "stop":
             object.__setattr__(self, "finish_reason", "tool_calls")
 

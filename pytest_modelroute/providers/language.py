@@ -8,6 +8,7 @@ from typing import Any, Protocol, cast
 
 from pytest_modelroute.errors import MalformedExchange
 from pytest_modelroute.providers.exchange import Message, ProviderReply, ProviderRequest, WireRequest
+from pytest_modelroute.providers.sse import to_json
 
 
 class Language(Protocol):
@@ -15,7 +16,8 @@ class Language(Protocol):
     One wire format: reading and writing its requests, replies, streams and errors.
 
     What is written can be read back: `read_request(write_request(r).body)` is r, `read_reply(write_reply(r, a))` is a,
-    and so is `read_stream(b"".join(write_stream(r, a, pieces)))`.
+    and so is `read_stream(b"".join(write_stream(r, a, pieces)))`; but for what a format cannot say (Anthropic requires
+    max_tokens, and keeps system prompts apart from the other messages).
     """
 
     name: str
@@ -64,7 +66,7 @@ def read_object(body: bytes | str, *, what: str) -> dict[str, Any]:
     """The JSON object in a body, or one error that shows what stood there instead."""
     try:
         value = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MalformedExchange(f"{what} is not JSON ({error}): {show(body)}") from None
     if not isinstance(value, dict):
         raise MalformedExchange(f"{what} is not a JSON object: {show(body)}")
@@ -79,7 +81,7 @@ def show(body: bytes | str, limit: int = 120) -> str:
 
 def write_object(value: Mapping[str, Any]) -> bytes:
     """Compact JSON."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return to_json(value).encode()
 
 
 def read_message(role: str, content: object, *, what: str) -> Message:
@@ -91,7 +93,7 @@ def read_message(role: str, content: object, *, what: str) -> Message:
     parts = objects(content)
     if parts is None:
         raise MalformedExchange(
-            f"{what}: the content of a {role} message is {type(content).__name__}, not text or parts"
+            f"{what}: the content of a message of role {role} is {type(content).__name__}, not text or parts"
         )
     return Message(role=role, text="".join(text_of(part) for part in parts), parts=tuple(parts))
 
@@ -121,7 +123,30 @@ def objects(value: object) -> list[dict[str, Any]] | None:
 
 def count(value: object) -> int:
     """A number of tokens; what is absent, null or nonsense counts as 0, as clients read it."""
-    return value if isinstance(value, int) and value > 0 else 0
+    return value if type(value) is int and value > 0 else 0
+
+
+def wrong_request(what: str, value: Mapping[str, Any]) -> str:
+    """Why an object is not a request."""
+    model, messages = (type(value.get(name)).__name__ for name in ("model", "messages"))
+    return (
+        f"{what} request needs a model (text) and messages (a list of objects); its model is {model}, its messages are "
+        f"{messages}, it has {sorted(value)}"
+    )
+
+
+def error_words(value: Mapping[str, Any], *names: str) -> tuple[str | None, str]:
+    """
+    The provider's word for an error, from the first of these members that is given, and its message.
+
+    Compatible hosts send the members at the top, or the message alone in place of the object.
+    """
+    error = value.get("error")
+    if isinstance(error, str):
+        return None, error
+    members = mapping(error) or value
+    word = next((members[name] for name in names if members.get(name)), None)
+    return (str(word) if word else None), str(members.get("message") or "")
 
 
 def arguments_of(text: object) -> dict[str, Any]:

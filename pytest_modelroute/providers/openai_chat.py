@@ -21,11 +21,13 @@ from pytest_modelroute.providers.language import (
     arguments_of,
     content_of,
     count,
+    error_words,
     mapping,
     objects,
     read_message,
     read_object,
     write_object,
+    wrong_request,
 )
 from pytest_modelroute.providers.sse import read_events, write_event
 
@@ -65,7 +67,7 @@ class OpenAIChat:
         value = read_object(body, what=f"{_WHAT} request")
         model, messages = value.get("model"), objects(value.get("messages"))
         if not isinstance(model, str) or messages is None:
-            raise MalformedExchange(f"{_WHAT} request needs a model and a list of messages; it has {sorted(value)}")
+            raise MalformedExchange(wrong_request(_WHAT, value))
         return ProviderRequest(
             model=model,
             messages=tuple(
@@ -172,7 +174,8 @@ class OpenAIChat:
         for value in _chunks(body):
             model = str(value.get("model") or model)
             usage = _read_usage(value.get("usage")) or usage
-            for choice in objects(value.get("choices")) or ():
+            # Of several choices (n > 1) the first is the answer, as in a whole reply.
+            for choice in (choice for choice in objects(value.get("choices")) or () if not choice.get("index")):
                 delta = mapping(choice.get("delta"))
                 text += read_message("assistant", delta.get("content"), what=_WHAT).text
                 finish = str(choice.get("finish_reason") or finish)
@@ -190,9 +193,7 @@ class OpenAIChat:
 
     def read_error(self, body: bytes) -> tuple[str | None, str]:
         """Code (else type) and message of an error."""
-        error = mapping(read_object(body, what=f"{_WHAT} error").get("error"))
-        word = error.get("code") or error.get("type")
-        return (str(word) if word else None), str(error.get("message") or "")
+        return error_words(read_object(body, what=f"{_WHAT} error"), "code", "type")
 
 
 def _head(request: ProviderRequest, reply: ProviderReply, kind: str) -> dict[str, Any]:
@@ -211,7 +212,7 @@ def _write_usage(usage: Usage) -> dict[str, Any]:
 
 def _read_usage(value: Any) -> Usage | None:
     """prompt_tokens include the cached ones, completion_tokens include reasoning."""
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or not value:
         return None
     usage = cast("dict[str, Any]", value)
     prompt, completion = mapping(usage.get("prompt_tokens_details")), mapping(usage.get("completion_tokens_details"))
@@ -263,7 +264,7 @@ def _chunks(body: bytes) -> Iterator[dict[str, Any]]:
         if event.data == "[DONE]":
             return
         value = read_object(event.data, what=f"a chunk of {_WHAT}")
-        if "error" in value:
+        if value.get("error"):
             message = mapping(value["error"]).get("message")
             raise MalformedExchange(f"the stream of {_WHAT} ended in an error: {message}")
         yield value

@@ -36,9 +36,16 @@ class Price:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceBook:
-    """Prices by model: the project's own first, then the table of genai-prices, whose version the project pins."""
+    """
+    Prices by model: the project's own first, then the table of genai-prices, whose version the project pins.
+
+    Cache writes are priced as those of the shortest lifetime, where a provider sells several.
+    """
 
     own: Mapping[str, Price] = field(default_factory=dict[str, Price])
+    "Model -> its price."
+    by_provider: Mapping[tuple[str, str], Price] = field(default_factory=dict[tuple[str, str], Price])
+    "(provider, model) -> its price there, which goes before."
 
     def cost(self, model: str, usage: Usage, *, provider: str | None = None) -> Decimal:
         """
@@ -53,7 +60,7 @@ class PriceBook:
             PriceUnknown: Neither the project nor genai-prices prices the model. Never 0 in its place.
 
         """
-        price = self.own.get(model)
+        price = self.by_provider.get((provider or "", model)) or self.own.get(model)
         return price.cost(usage) if price is not None else _listed_cost(model, usage, provider)
 
 
@@ -74,8 +81,9 @@ def _listed_cost(model: str, usage: Usage, provider: str | None) -> Decimal:
         return Decimal(calc_price(listed, model, provider_id=provider_id).total_price)
     except LookupError:
         pass
+    whose = f" for {provider_id}" if provider_id else ""
     raise PriceUnknown(
-        f"{model!r} has no price: genai-prices does not list it and the settings do not price it.\n"
+        f"{model!r} has no price: genai-prices does not list it{whose} and the settings do not price it.\n"
         "Price it in pyproject.toml, in USD per million tokens (0 for a model that costs nothing):\n"
         "  [tool.modelroute.models.<alias>]\n"
         f'  model = "{model}"\n'

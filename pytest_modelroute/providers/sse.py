@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+_LINE_BREAK = re.compile(r"\r\n|\n|\r")
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -19,22 +21,34 @@ class Event:
 
 def write_event(data: Any, *, name: str = "") -> bytes:
     """One frame; data other than a string is written as JSON."""
-    text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    text = data if isinstance(data, str) else to_json(data)
     head = f"event: {name}\n" if name else ""
-    return f"{head}data: {text}\n\n".encode()
+    lines = "".join(f"data: {line}\n" for line in _LINE_BREAK.split(text))
+    return f"{head}{lines}\n".encode()
+
+
+def to_json(value: Any) -> str:
+    """Compact JSON that UTF-8 can carry: a lone surrogate, which it cannot, is escaped with all the rest."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, separators=(",", ":"))
+    return text
 
 
 def read_events(body: bytes) -> Iterator[Event]:
-    """The events of a whole stream; comments and a last frame without its blank line are read as browsers do."""
+    """The events of a whole stream; comments are passed over, and a last frame may lack its blank line."""
     name, data = "", list[str]()
     # Not str.splitlines: it also splits at U+2028 and its like, which are text here.
-    for line in re.split(r"\r\n|\n|\r", body.decode("utf-8", errors="replace")):
+    for line in _LINE_BREAK.split(body.decode("utf-8", errors="replace")):
         if line.startswith("event:"):
             name = line[6:].strip()
         elif line.startswith("data:"):
             data.append(line[5:].removeprefix(" "))
-        elif not line and data:
-            yield Event(name, "\n".join(data))
+        elif not line:
+            if data:
+                yield Event(name, "\n".join(data))
             name, data = "", []
     if data:
         yield Event(name, "\n".join(data))

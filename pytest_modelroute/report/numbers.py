@@ -16,6 +16,8 @@ def show_value(value: float, unit: str) -> str:
     """A measured value in its unit."""
     if math.isnan(value):
         return "not measured"
+    if math.isinf(value):
+        return "unbounded"
     if unit == "ms":
         return f"{value:.4g} ms" if value < 1000 else f"{value:.0f} ms"  # noqa: PLR2004
     return f"{show_usd(Decimal(str(value)))} USD" if unit == "usd" else f"{value:.3f}"
@@ -28,8 +30,6 @@ def show_interval(interval: Interval, unit: str, confidence: float) -> str:
 
 
 def _end(value: float, unit: str) -> str:
-    if math.isinf(value):
-        return "unbounded"
     return show_value(value, unit).removesuffix(" ms").removesuffix(" USD")
 
 
@@ -39,6 +39,8 @@ def show_check(check: Check, confidence: float | None) -> str:
     counted = f"{measured.count}/{measured.n}" if measured.count is not None else f"n={measured.n}"
     interval = show_interval(measured.interval, unit, confidence or 0.95)
     judged = "" if confidence is None else f", judged by the bound {show_value(check.judged, unit)}"
+    if confidence is not None and math.isinf(check.judged):
+        judged = f", judged by the bound, which takes more cases than {measured.n}"
     return (
         f"{'ok  ' if check.ok else 'FAIL'}  {check.kind.measure} {show_value(measured.value, unit)} "
         f"({counted}, {interval}{judged})  limit {check.limit}={_limit(check.bound, unit)}"
@@ -46,7 +48,10 @@ def show_check(check: Check, confidence: float | None) -> str:
 
 
 def _limit(bound: float, unit: str) -> str:
-    return f"{bound:g}" if unit != "share" else f"{bound:.2f}" if round(bound, 2) == bound else f"{bound:g}"
+    if unit == "share" and round(bound, 2) == bound:
+        return f"{bound:.2f}"
+    plain = format(Decimal(str(bound)), "f")
+    return plain.removesuffix(".0")
 
 
 def show_cost(evaluation: StepEvaluation) -> str:
@@ -54,8 +59,8 @@ def show_cost(evaluation: StepEvaluation) -> str:
     try:
         total = evaluation.cost_usd
     except PriceUnknown as error:
-        return f"cost unknown ({str(error).partition(':')[0]})"
-    return f"{show_usd(total)} USD, {show_usd(total / evaluation.n)} a case"
+        return f"cost unknown ({str(error).partition(': genai-prices')[0]})"
+    return f"cost {show_usd(total)} USD, {show_usd(total / evaluation.n)} a case"
 
 
 def show_usd(amount: Decimal) -> str:

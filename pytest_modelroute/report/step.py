@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from shlex import quote
 from typing import Final
 
 from pytest_modelroute.errors import PriceUnknown
+from pytest_modelroute.evaluation.cases import MISSING
 from pytest_modelroute.evaluation.results import CaseResult, StepEvaluation
 from pytest_modelroute.evaluation.statistics import Rate
 from pytest_modelroute.evaluation.thresholds import LIMITS
@@ -32,20 +34,21 @@ def describe_failure(evaluation: StepEvaluation, verdict: Verdict, *, test: str)
     lines = [_headline(evaluation, verdict), *_limits(verdict), *_errors(evaluation)]
     if worst:
         lines += ["", *_worst(evaluation, worst), *_confusion(evaluation), *_misroutes(evaluation)]
-    if evaluation.calls:
+    if evaluation.calls and evaluation.scored:
         lines += ["", "by model that answered:", *_by_model(evaluation)]
     for result in [*evaluation.errors, *worst][:1]:
-        lines += ["", f"rerun one case: pytest '{test}' '--modelroute-case={result.case.id}'"]
+        lines += ["", f"rerun one case: pytest {quote(test)} {quote(f'--modelroute-case={result.case.id}')}"]
     return "\n".join(lines)
 
 
 def describe_case(evaluation: StepEvaluation) -> str:
     """The one case that was asked for, with all its calls."""
     lines: list[str] = []
+    of_step = f" of step {evaluation.step!r}" if evaluation.step else ""
     for result in evaluation.results:
         case = result.case
         lines += [
-            f"case {case.id!r} of step {evaluation.step!r}: {_outcome(result)}",
+            f"case {case.id!r}{of_step}: {_outcome(result)}",
             f"  inputs    {short(case.inputs, 200)}",
             f"  expected  {short(case.expected_output, 200)}" + _route_note(result),
             f"  got       {short(result.error or result.output, 400)}",
@@ -72,7 +75,7 @@ def summarise(evaluation: StepEvaluation, verdict: Verdict) -> list[str]:
     if not any(check.limit == "min_accuracy" for check in verdict.checks) and evaluation.accuracy.n:
         lines.append(f"        accuracy {evaluation.accuracy!r}")
     if evaluation.calls:
-        lines.append(f"        cost {show_cost(evaluation)}; {len(evaluation.calls)} provider calls")
+        lines.append(f"        {show_cost(evaluation)}; {len(evaluation.calls)} provider calls")
         lines += [f"    {line}" for line in _by_model(evaluation)]
     return lines
 
@@ -138,17 +141,19 @@ def _worst(evaluation: StepEvaluation, worst: Sequence[CaseResult]) -> list[str]
 
 def _confusion(evaluation: StepEvaluation) -> list[str]:
     """The commonest confusion, and which model it came from."""
-    wrong = Counter({pair: cases for pair, cases in evaluation.confusion.items() if pair[0] != pair[1]})
+    wrong = [
+        (str(result.case.expected_output), str(result.output), result.route or "no model")
+        for result in evaluation.scored
+        if not result.right and result.case.expected_output is not MISSING
+    ]
     if not wrong:
         return []
-    (expected, given), cases = wrong.most_common(1)[0]
-    models = Counter(
-        result.route or "no model"
-        for result in evaluation.scored
-        if (str(result.case.expected_output), str(result.output)) == (expected, given)
-    )
+    (expected, given), cases = Counter(pair[:2] for pair in wrong).most_common(1)[0]
+    models = Counter(model for *pair, model in wrong if tuple(pair) == (expected, given))
+    counted = "1 case" if cases == 1 else f"{cases} cases"
+    verb = "was" if cases == 1 else "were"
     by = ", ".join(f"{model} {count}" for model, count in models.most_common(3))
-    return [f"confusion that cost most: {cases} cases of {short(expected)!r} were taken for {short(given)!r} (by {by})"]
+    return [f"confusion that cost most: {counted} of {short(expected)!r} {verb} taken for {short(given)!r} (by {by})"]
 
 
 def _misroutes(evaluation: StepEvaluation) -> list[str]:

@@ -19,7 +19,8 @@ from pytest_modelroute.router.requests import ModelRequest, ModelResponse
 if TYPE_CHECKING:
     from pytest_modelroute.config import ModelSettings, Settings
 
-_Outcome: TypeAlias = httpx.Response | httpx.TransportError
+_Outcome: TypeAlias = httpx.Response | httpx.RequestError
+_KEYS: Final = {"x-ai": "XAI_API_KEY"}
 _RETRIED: Final = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 _FIRST_BACKOFF_S: Final = 0.5
 _LONGEST_WAIT_S: Final = 60.0
@@ -135,7 +136,7 @@ class ModelClient:
             client = self._own_http = httpx.Client()
         try:
             return client.send(request)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             return error
 
     async def _atry(self, request: httpx.Request) -> _Outcome:
@@ -144,7 +145,7 @@ class ModelClient:
             client = self._own_async_http = httpx.AsyncClient()
         try:
             return await client.send(request)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             return error
 
     def _steps(
@@ -175,12 +176,7 @@ class ModelClient:
         raise AssertionError("the last attempt returns or raises")  # pragma: no cover - for the type checker
 
     def _model(self, alias: str) -> ModelSettings:
-        models = self._settings.models
-        if alias not in models:
-            raise SettingsError(
-                f"there is no model {alias!r} in the settings; known are: {', '.join(models) or 'none'}"
-            )
-        model = models[alias]
+        model = self._settings.model(alias)
         if model.base_url is None and model.provider_name not in BASE_URLS:
             raise SettingsError(
                 f"models.{alias}: the address of provider {model.provider_name!r} is not known; give it a base_url"
@@ -188,7 +184,7 @@ class ModelClient:
         return model
 
     def _key(self, provider: str) -> str:
-        variable = f"{provider.upper().replace('-', '_')}_API_KEY"
+        variable = _KEYS.get(provider) or f"{provider.upper().replace('-', '_')}_API_KEY"
         key = os.environ.get(variable) if self._keys is None else self._keys.get(provider)
         if not key:
             where = f"set {variable}" if self._keys is None else f"keys has none for {provider!r}"
@@ -223,9 +219,10 @@ def _read(response: httpx.Response, language: Language, model: str, elapsed_s: f
     )
 
 
-def _describe(outcome: httpx.Response | httpx.TransportError, language: Language, model: str) -> ProviderError:
-    if isinstance(outcome, httpx.TransportError):
+def _describe(outcome: _Outcome, language: Language, model: str) -> ProviderError:
+    if isinstance(outcome, httpx.RequestError):
         kind = "timeout" if isinstance(outcome, httpx.TimeoutException) else "connection"
+        kind = "malformed" if isinstance(outcome, httpx.DecodingError) else kind
         return ProviderError(
             f"{model} gave no answer ({type(outcome).__name__}: {outcome})",
             model=model,
@@ -238,7 +235,7 @@ def _describe(outcome: httpx.Response | httpx.TransportError, language: Language
     except MalformedExchange:
         code, message = None, show(outcome.content)
     return ProviderError(
-        f"{model} answered {outcome.status_code} ({code or 'no code'}): {message}",
+        f"{model} answered {outcome.status_code} ({code or 'no code'}): {message or show(outcome.content)}",
         model=model,
         status=outcome.status_code,
         code=code,

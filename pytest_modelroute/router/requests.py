@@ -55,7 +55,7 @@ class ModelResponse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """What a request will cost at most, before any call."""
+    """What a request will cost if its answer has so many tokens, before any call."""
 
     model: str
     "The alias of the model; for a dynamic step the dearest that it may be sent to."

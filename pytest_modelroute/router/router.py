@@ -79,13 +79,15 @@ class ModelRouter:
 
         """
         step = self._step(request)
-        limit = int(request.params.get("max_tokens", output_tokens))
+        limit = int(request.params.get("max_tokens") or output_tokens)
         if step.model != "dynamic":
             return self._estimate(step.model, request, limit)
         classifier = self._classifier_of(step, request)
         question = self._estimate(classifier.model, classifier.request(request.prompt), _CLASSIFIER_OUTPUT_TOKENS)
         tiers = {model.tier for model in self._settings.models.values()}
         choices = [self.model_of_tier(tier) for tier in self._settings.tiers if tier in tiers]
+        if not choices:
+            raise SettingsError(f"step {request.step!r} is dynamic, but no model has a tier; give one to each")
         dearest = max((self._estimate(alias, request, limit) for alias in choices), key=_cost)
         return Estimate(
             model=dearest.model,
@@ -125,10 +127,12 @@ class ModelRouter:
             raise SettingsError(
                 f"step {request.step!r} is dynamic and names no classifier; give it one, or give one to ModelRouter"
             )
-        return LLMClassifier(self._client, step.classifier, strongest=self._settings.tiers[-1])
+        tiers = self._settings.tiers
+        labels = {"LOW": tiers[0], "MEDIUM": tiers[len(tiers) // 2], "HIGH": tiers[-1]}
+        return LLMClassifier(self._client, step.classifier, labels=labels, strongest=tiers[-1])
 
     def _estimate(self, alias: str, request: ModelRequest, output_tokens: int) -> Estimate:
-        model = self._settings.models[alias]
+        model = self._settings.model(alias)
         texts = [message.text for message in request.for_model(model.model).messages]
         usage = Usage(fresh_input=sum(map(estimate_tokens, texts)), output=output_tokens)
         return Estimate(

@@ -180,12 +180,12 @@ class Exchange:
         """The head of the response has come."""
         self.call.status = status
         if self.answer is not None and self.answer.frames:
-            self.call.ttft_s = self.wire.now - self.call.started_s
+            self.call.ttft_s = round(self.wire.now - self.call.started_s, 9)
 
     def first_piece(self) -> None:
         """The first bytes of the body have come."""
         if self.call.stream:
-            self.call.ttft_s = self.wire.now - self.call.started_s
+            self.call.ttft_s = round(self.wire.now - self.call.started_s, 9)
 
     def finish(self, body: bytes) -> None:
         """The client has read the body of a reply from the network, or as much of it as it wanted."""
@@ -210,7 +210,7 @@ class Exchange:
             return
         self._ended = True
         call, answer = self.call, self.answer
-        call.latency_s = self.wire.now - call.started_s
+        call.latency_s = round(self.wire.now - call.started_s, 9)
         if answer is not None and answer.fault is not None and error != "cancelled":
             error = error or answer.fault.kind
         call.error = call.error or error

@@ -65,13 +65,13 @@ def test_a_failure_reads_from_the_verdict_to_the_next_command(pytester: pytest.P
             "worst cases (1 wrong):",
             "  case    expected  got   answered by   inputs",
             "  stolen  fraud     bill  gpt-4.1-nano  card was stolen",
-            "confusion that cost most: 1 cases of 'fraud' were taken for 'bill' (by gpt-4.1-nano 1)",
+            "confusion that cost most: 1 case of 'fraud' was taken for 'bill' (by gpt-4.1-nano 1)",
             "",
             "by model that answered:",
             "*",
             "*",
             "",
-            "rerun one case: pytest '*::test_intents' '--modelroute-case=stolen'",
+            "rerun one case: pytest *.py::test_intents --modelroute-case=stolen",
             "*- modelroute: provider calls -*",
             "#  at      step             case    model         status  latency  tokens in/out  cost USD   answered by",
             "2  0.180s  classify_intent  stolen  gpt-4.1-nano  200     180 ms   4/1            0.0000008  script 1",
@@ -106,7 +106,7 @@ def test_an_exception_in_the_code_under_test_is_an_error_of_its_case(pytester: p
             "1 of 4 cases ended in an error (not counted as wrong answers):",
             "  case '0': ZeroDivisionError: * at *.py:4, in divide: return 12 // number",
             "",
-            "rerun one case: pytest '*::test_divide' '--modelroute-case=0'",
+            "rerun one case: pytest *.py::test_divide --modelroute-case=0",
         ],
         consecutive=True,
     )
@@ -213,7 +213,7 @@ def test_a_limit_on_cost_needs_a_price(pytester: pytest.Pytester, run: Run) -> N
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
-            "*'house-model' has no price: genai-prices does not list it and the settings do not price it.",
+            "*'house-model' has no price: genai-prices does not list it for openai and the settings do not price it.",
             "*input_price = *",
         ]
     )
