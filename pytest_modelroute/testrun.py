@@ -63,7 +63,7 @@ class TestRun:
         self._fail = fail
         self._only_case = only_case
         self._summaries: list[dict[str, Any]] = []
-        self._reported = 0
+        self._told: set[str] = set()
         self._interception: Interception | None = None
         self._evidence: CallLog | None = None
         self.wire = Wire(
@@ -135,8 +135,8 @@ class TestRun:
         failures = self.wire.failures()
         if passed and not failures:
             failures = [*self._unevaluated(), *self._unused()]
-        news = failures[self._reported :]
-        self._reported = len(failures)
+        news = [failure for failure in failures if failure not in self._told]
+        self._told.update(news)
         # An error of ours needs no traceback of our insides.
         return [*news, *describe_ending(error, full=full)] if news else describe_own_error(error)
 

@@ -179,7 +179,7 @@ class CallLog(Sequence[ProviderCall]):
         """
         if not self._calls:
             return "no provider was called"
-        shown = self._calls if limit is None else self._calls[-limit:]
+        shown = self._calls if limit is None else self._calls[max(0, len(self._calls) - limit) :]
         rows = [_HEADINGS, *(_row(call) for call in shown)]
         used = [column for column in range(len(_HEADINGS)) if any(row[column] for row in rows[1:])]
         widths = [max(len(row[column]) for row in rows) for column in used]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from itertools import count
 
-from pytest_modelroute.errors import MalformedExchange, UnscriptedCall
+from pytest_modelroute.errors import MalformedExchange, UnscriptedCall, VirtualTimeError
 from pytest_modelroute.providers.language import Language
 from pytest_modelroute.providers.prices import PriceBook
 from pytest_modelroute.providers.registry import LANGUAGES, language_for, provider_of
@@ -73,7 +73,11 @@ class Wire:
 
     async def asleep(self, seconds: float) -> None:
         """Let a latency pass for the running task."""
-        await (asyncio.sleep if self.clock is None else self.clock.asleep)(seconds)
+        try:
+            await (asyncio.sleep if self.clock is None else self.clock.asleep)(seconds)
+        except VirtualTimeError as error:
+            self.fail(str(error))
+            raise
 
     def fail(self, message: str) -> None:
         """Remember something that fails the test, whatever the code under test makes of it."""
@@ -187,9 +191,15 @@ class Exchange:
         if self.call.stream:
             self.call.ttft_s = round(self.wire.now - self.call.started_s, 9)
 
-    def finish(self, body: bytes) -> None:
+    def finish(self, read_body: Callable[[], bytes]) -> None:
         """The client has read the body of a reply from the network, or as much of it as it wanted."""
-        if not self._ended:
+        if self._ended:
+            return
+        try:
+            body = read_body()
+        except Exception:  # noqa: BLE001 - whatever a library raises for a body that it cannot decompress
+            self.end(error="malformed")
+        else:
             self.end(error=self._read(body))
 
     def _read(self, body: bytes) -> str | None:
@@ -223,7 +233,8 @@ class Exchange:
         try:
             yield
         except BaseException as error:
-            self.end(error=type(error).__name__)
+            given_up = isinstance(error, asyncio.CancelledError | GeneratorExit)
+            self.end(error="cancelled" if given_up else type(error).__name__)
             raise
 
     def _error_word(self, body: bytes) -> str:

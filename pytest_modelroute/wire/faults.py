@@ -14,6 +14,11 @@ from typing import Literal
 from pytest_modelroute.errors import ScriptError
 
 
+def is_seconds(value: object) -> bool:
+    """Whether a value is a finite number, 0 or more."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """Something that goes wrong in a call; made by the functions below."""
@@ -34,7 +39,7 @@ class Fault:
     def __post_init__(self) -> None:
         """Refuse a Retry-After that no header can carry."""
         wait = self.retry_after
-        if wait is not None and not 0 <= wait < math.inf:
+        if wait is not None and not is_seconds(wait):
             raise ScriptError(f"{self.name}(retry_after={wait!r}): a number of seconds, 0 or more, was expected")
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 import httpx
 from respx import MockRouter
 from respx.mocks import Mocker
-from respx.models import AllMockedAssertionError
+from respx.models import AllMockedAssertionError, PassThrough
 
 from pytest_modelroute.wire.exchanges import Exchange, Wire
 
@@ -49,9 +49,9 @@ class WireMocker(Mocker):
             wire, router = cls.wires[-1]
             exchange = _open(wire, request, library, request.read)
             if exchange is None:
-                reply = _own_route(router, request, library)
-                if reply is not None:
-                    return reply
+                if len(router.routes):
+                    with _own_route(request, library):
+                        return _translate(router.handler(_as_httpx(request)), library)
                 with _passing_on(wire, transport, request):
                     return spec(transport, request)
             if exchange.answer is None:
@@ -64,9 +64,11 @@ class WireMocker(Mocker):
             await request.aread()
             exchange = _open(wire, request, library, lambda: request.content)
             if exchange is None:
-                reply = _own_route(router, request, library)
-                if reply is not None:
-                    return reply
+                if len(router.routes):
+                    with _own_route(request, library):
+                        reply = await router.async_handler(_as_httpx(request))
+                        await reply.aread()
+                        return _translate(reply, library)
                 with _passing_on(wire, transport, request):
                     return await spec(transport, request)
             if exchange.answer is None:
@@ -106,17 +108,32 @@ def _open(wire: Wire, request: Any, library: ModuleType, body: Callable[[], byte
     )
 
 
-def _own_route(router: MockRouter, request: Any, library: Any) -> Any:
-    """The reply of the test's own respx route to a request that calls no model; None where none matches."""
-    if not len(router.routes):
-        return None
-    try:
-        reply = router.handler(
-            httpx.Request(request.method, str(request.url), headers=request.headers.raw, content=request.read())
-        )
-    except AllMockedAssertionError:
-        return None
-    return library.Response(reply.status_code, headers=reply.headers.raw, content=reply.content)
+@contextmanager
+def _own_route(request: Any, library: Any) -> Generator[None]:
+    """
+    Let the test's own respx routes answer a request that calls no model.
+
+    What is raised in them is raised in the client's library. A request that no route matches, or that a route lets
+    pass, goes on behind this block.
+    """
+    with suppress(AllMockedAssertionError, PassThrough):
+        try:
+            yield
+        except httpx.RequestError as error:
+            kind = getattr(library, type(error).__name__, library.RequestError)
+            raise kind(str(error), request=request) from None
+
+
+def _as_httpx(request: Any) -> httpx.Request:
+    return httpx.Request(request.method, str(request.url), headers=request.headers.raw, content=request.content)
+
+
+def _translate(reply: httpx.Response, library: Any) -> Any:
+    """A route's reply in the client's library; its content is decoded already."""
+    content = reply.read()
+    coded = (b"content-encoding", b"content-length", b"transfer-encoding")
+    headers = [(name, value) for name, value in reply.headers.raw if name.lower() not in coded]
+    return library.Response(reply.status_code, headers=headers, content=content)
 
 
 def _passing_on(wire: Wire, transport: Any, request: Any) -> AbstractContextManager[None]:
@@ -133,8 +150,8 @@ def _respond(exchange: Exchange, request: Any, library: Any) -> Generator[float,
     answer = exchange.answer
     assert answer is not None  # noqa: S101 - the caller's condition, for the type checker
     timeouts: dict[str, float | None] = request.extensions.get("timeout") or {}
-    limit = timeouts.get("read")
     transport = None if answer.fault is None else answer.fault.transport
+    limit = timeouts.get("connect" if transport == "connect" else "read")
     if transport == "read_timeout" and limit is None:
         exchange.wire.fail(
             f"read_timeout() on call {exchange.call.number} would wait for ever: the client has no read timeout"
@@ -143,6 +160,8 @@ def _respond(exchange: Exchange, request: Any, library: Any) -> Generator[float,
     if limit is not None and (transport == "read_timeout" or answer.delay > limit):
         yield limit
         exchange.end(error="timeout")
+        if transport == "connect":
+            raise library.ConnectTimeout("The connection attempt timed out", request=request)
         raise library.ReadTimeout("The read operation timed out", request=request)
     yield answer.delay
     if transport == "connect":
@@ -195,6 +214,8 @@ class _Frames:
         self._request = request
         self._library = library
         self._limit = limit
+        # One for the life of the stream: a client that reads on after the end finds nothing more.
+        self._rest = self._steps()
 
     def _steps(self) -> Iterator[tuple[float, bytes]]:
         """Each wait and what comes after it; a wait beyond the client's timeout ends the stream."""
@@ -214,7 +235,7 @@ class _Frames:
             self._exchange.end()
 
     def __iter__(self) -> Iterator[bytes]:
-        for gap, frame in self._steps():
+        for gap, frame in self._rest:
             if gap:
                 self._exchange.wire.sleep(gap)
             self._arrived(frame)
@@ -222,7 +243,7 @@ class _Frames:
                 yield frame
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        for gap, frame in self._steps():
+        for gap, frame in self._rest:
             if gap:
                 await self._exchange.wire.asleep(gap)
             self._arrived(frame)
@@ -263,7 +284,7 @@ class _Watched:
         self._seen.append(piece)
 
     def _finish(self) -> None:
-        self._exchange.finish(self._decode(b"".join(self._seen)))
+        self._exchange.finish(lambda: self._decode(b"".join(self._seen)))
 
     def close(self) -> None:
         self._stream.close()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final, cast
 
 from pytest_modelroute.errors import EvaluationError
 
@@ -59,47 +59,71 @@ def attributed(function: Callable[..., Any], step: str) -> Generator[None]:
         EvaluationError: Nothing importable holds the function, so that wrapping it would change nothing.
 
     """
-    wrapped = _wrap(function, step)
     places = list(_places(function))
     if not places:
-        raise EvaluationError(
-            f"call_log.attribute({function!r}, step={step!r}): no loaded module or class holds this function, so its "
-            "calls cannot be labelled; label the block instead: with call_log.label(step=...)"
-        )
-    for owner, name in places:
-        setattr(owner, name, wrapped)
+        raise _not_labelled(function, step)
+    done: list[tuple[Any, str, Any]] = []
     try:
+        for owner, name in places:
+            own = getattr(owner, "__dict__", {}).get(name, _ABSENT)
+            try:
+                setattr(owner, name, _wrap_as(own, function, step))
+            except AttributeError:
+                raise _not_labelled(function, step) from None
+            done.append((owner, name, own))
         yield
     finally:
-        for owner, name in places:
-            setattr(owner, name, function)
+        for owner, name, own in done:
+            if own is _ABSENT:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, own)
+
+
+_ABSENT: Final = object()
+
+
+def _not_labelled(function: object, step: str) -> EvaluationError:
+    return EvaluationError(
+        f"call_log.attribute({function!r}, step={step!r}): no loaded module, class or instance holds this function in "
+        "a place that can be changed, so its calls cannot be labelled; label the block instead: "
+        "with call_log.label(step=...)"
+    )
 
 
 def _places(function: Callable[..., Any]) -> Iterator[tuple[Any, str]]:
     """Every (owner, name) that holds the function: modules, and the class or instance of a method."""
-    holder = getattr(function, "__self__", None)
-    name = getattr(function, "__name__", "")
+    holder, name = getattr(function, "__self__", None), getattr(function, "__name__", "")
     if holder is not None and not inspect.ismodule(holder):
         yield holder, name
         return
     for module in list(sys.modules.values()):
-        namespace = getattr(module, "__dict__", {})
-        for key, value in list(namespace.items()):
+        for key, value in list(getattr(module, "__dict__", {}).items()):
             if value is function:
                 yield module, key
     owner_name, _, _ = getattr(function, "__qualname__", "").rpartition(".")
     owner = getattr(sys.modules.get(getattr(function, "__module__", "")), owner_name, None) if owner_name else None
-    if inspect.isclass(owner) and owner.__dict__.get(name) is function:
+    if inspect.isclass(owner) and name in vars(owner) and getattr(owner, name) is function:
         yield owner, name
 
 
+def _wrap_as(own: Any, function: Callable[..., Any], step: str) -> Any:
+    """The labelled function as its owner holds it: a class method or static method stays one."""
+    if isinstance(own, classmethod):
+        return classmethod(_wrap(cast("Any", own).__func__, step))
+    if isinstance(own, staticmethod):
+        return staticmethod(_wrap(cast("Any", own).__func__, step))
+    return _wrap(function, step)
+
+
 def _wrap(function: Callable[..., Any], step: str) -> Callable[..., Any]:
+    call = function if inspect.isroutine(function) else getattr(function, "__call__", function)  # noqa: B004
     for is_kind, wrap in (
         (inspect.isasyncgenfunction, _wrap_async_stream),
         (inspect.isgeneratorfunction, _wrap_stream),
         (inspect.iscoroutinefunction, _wrap_async),
     ):
-        if is_kind(function):
+        if is_kind(function) or is_kind(call):
             return functools.wraps(function)(wrap(function, step))
     return functools.wraps(function)(_wrap_plain(function, step))
 
@@ -121,29 +145,49 @@ def _wrap_async(function: Callable[..., Any], step: str) -> Callable[..., Any]:
 
 
 def _wrap_stream(function: Callable[..., Any], step: str) -> Callable[..., Any]:
-    def stream(*args: Any, **kwargs: Any) -> Iterator[Any]:
+    def stream(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         # The label is set for each piece anew: between pieces the caller's code runs.
         pieces = function(*args, **kwargs)
+        resume = functools.partial(next, pieces)
         while True:
             with step_label(step):
                 try:
-                    piece = next(pieces)
-                except StopIteration:
-                    return
-            yield piece
+                    piece = resume()
+                except StopIteration as end:
+                    return end.value
+            try:
+                sent = yield piece
+            except GeneratorExit:
+                with step_label(step):
+                    pieces.close()
+                raise
+            except BaseException as error:  # noqa: BLE001 - thrown in by the caller, for the function to handle
+                resume = functools.partial(pieces.throw, error)
+            else:
+                resume = functools.partial(pieces.send, sent)
 
     return stream
 
 
 def _wrap_async_stream(function: Callable[..., Any], step: str) -> Callable[..., Any]:
-    async def stream(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+    async def stream(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         pieces = function(*args, **kwargs)
+        resume = functools.partial(anext, pieces)
         while True:
             with step_label(step):
                 try:
-                    piece = await anext(pieces)
+                    piece = await resume()
                 except StopAsyncIteration:
                     return
-            yield piece
+            try:
+                sent = yield piece
+            except GeneratorExit:
+                with step_label(step):
+                    await pieces.aclose()
+                raise
+            except BaseException as error:  # noqa: BLE001 - as above
+                resume = functools.partial(pieces.athrow, error)
+            else:
+                resume = functools.partial(pieces.asend, sent)
 
     return stream

@@ -52,7 +52,7 @@ class NetworkGuard:
 
     def allows(self, host: str) -> bool:
         """Whether a host is this machine's loopback, or allowed by name."""
-        name = host.strip("[]").lower().rstrip(".")
+        name = _plain(host)
         return name in self._allowed or name in self._addresses or _is_loopback(name)
 
     @contextmanager
@@ -92,7 +92,8 @@ class NetworkGuard:
         self._environment = {name: os.environ.pop(name) for name in _PROXIES if name in os.environ}
         for name in ("connect", "connect_ex"):
             self._replace(socket.socket, name, self._guard_connect)
-        self._replace(socket.socket, "sendto", self._guard_sendto)
+        for name in ("sendto", "sendmsg"):
+            self._replace(socket.socket, name, self._guard_send)
         for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex"):
             self._replace(socket, name, self._guard_lookup)
         self._replace(base_events.BaseEventLoop, "getaddrinfo", self._guard_loop_lookup)
@@ -117,12 +118,13 @@ class NetworkGuard:
 
         return connect
 
-    def _guard_sendto(self, original: Any) -> Any:
-        def sendto(sock: socket.socket, data: Any, *rest: Any) -> Any:
+    def _guard_send(self, original: Any) -> Any:
+        def send(sock: socket.socket, data: Any, *rest: Any) -> Any:
+            # The address comes last in both, where there is one.
             self._check_address(sock, rest[-1] if rest else None)
             return original(sock, data, *rest)
 
-        return sendto
+        return send
 
     def _guard_lookup(self, original: Any) -> Any:
         def lookup(host: Any, *rest: Any, **options: Any) -> Any:
@@ -151,15 +153,25 @@ class NetworkGuard:
 
     def _remember(self, name: str, found: Any) -> None:
         """The addresses of an allowed name are allowed: by the time of connecting, the name is gone."""
-        if name.lower() in self._allowed and isinstance(found, list):
-            entries = cast("list[Any]", found)
-            self._addresses.update(str(entry[4][0]) for entry in entries)
+        if _plain(name) not in self._allowed:
+            return
+        if isinstance(found, str):  # gethostbyname
+            self._addresses.add(found)
+        elif isinstance(found, tuple):  # gethostbyname_ex
+            self._addresses.update(cast("tuple[str, list[str], list[str]]", found)[2])
+        else:  # getaddrinfo
+            self._addresses.update(str(entry[4][0]) for entry in found)
 
     def _check_address(self, sock: socket.socket, address: Any) -> None:
         if sock.family in (socket.AF_INET, socket.AF_INET6) and isinstance(address, tuple):
-            host = str(cast("tuple[object, ...]", address)[0])
+            given = cast("tuple[object, ...]", address)[0]
+            host = given.decode("ascii", errors="replace") if isinstance(given, bytes | bytearray) else str(given)
             if not self.allows(host):
                 self.refuse(host)
+
+
+def _plain(host: str) -> str:
+    return host.strip("[]").lower().rstrip(".")
 
 
 def _is_loopback(name: str) -> bool:

@@ -33,18 +33,28 @@ def short_path(file: str) -> str:
 
 def call_site() -> str:
     """File, line, function and source of the innermost frame of the user's own code; "" where there is none."""
-    frame: FrameType | None = inspect.currentframe()
-    while frame is not None and not is_users(frame.f_code.co_filename):
-        frame = frame.f_back
+    frame = _users_frame()
     if frame is None:
         return ""
     source = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
-    return f"{short_path(frame.f_code.co_filename)}:{frame.f_lineno}, in {frame.f_code.co_name}: {source}"
+    return f"{_place(frame)}, in {frame.f_code.co_name}: {source}"
 
 
 def script_site() -> str:
     """File and line of the user's code that makes a script."""
-    return call_site().partition(",")[0] or "unknown place"
+    frame = _users_frame()
+    return "unknown place" if frame is None else _place(frame)
+
+
+def _users_frame() -> FrameType | None:
+    frame = inspect.currentframe()
+    while frame is not None and not is_users(frame.f_code.co_filename):
+        frame = frame.f_back
+    return frame
+
+
+def _place(frame: FrameType) -> str:
+    return f"{short_path(frame.f_code.co_filename)}:{frame.f_lineno}"
 
 
 def raise_sites(error: BaseException) -> list[str]:

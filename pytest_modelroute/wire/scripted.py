@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
@@ -98,12 +99,10 @@ class MockProviders:
         where = script_site()
         self._check_names(conditions, where)
         self._check_hidden(conditions, where)
-        script = Script(conditions, number=len(self._scripts) + 1, where=where, optional=optional)
+        number = len(self._scripts) + 1
+        script = Script(conditions, number=number, where=where, optional=optional, revive=self._enlist)
         self._scripts.append(script)
-        for name in conditions.models or ():
-            self._by_model.setdefault(name, []).append(script)
-        if conditions.models is None:
-            self._any_model.append(script)
+        self._enlist(script)
         return script
 
     def otherwise(self, source: Source, *, latency: Seconds = 0.0) -> None:
@@ -132,7 +131,7 @@ class MockProviders:
             if script is None:
                 raise UnscriptedCall(self._describe_unscripted(call))
             answer = script.answer(call, language)
-            if script.spent:
+            if script.spent and script is not self._default:
                 self._retire(script)
         call.answered_by = answer.by if script is not self._default else "otherwise"
         return answer
@@ -167,7 +166,14 @@ class MockProviders:
         for script in candidates:
             if not script.spent and not script.empty and self._meets(script, call):
                 return script
-        return self._default
+        return None if self._default is None or self._default.spent else self._default
+
+    def _enlist(self, script: Script) -> None:
+        """Let a script answer, in the order of their making."""
+        for name in script.conditions.models or ():
+            insort(self._by_model.setdefault(name, []), script, key=_number)
+        if script.conditions.models is None:
+            insort(self._any_model, script, key=_number)
 
     def _meets(self, script: Script, call: ProviderCall) -> bool:
         try:
@@ -247,11 +253,9 @@ class MockProviders:
         )
 
     def _why_not(self, script: Script, call: ProviderCall) -> str:
-        if script.empty:
-            return "has no answer"
+        if script.empty or script.spent:
+            return "has no answer" if script.empty else "used up"
         missed = script.conditions.misses(call)
-        if missed is None:
-            return "used up"
         if missed == "step" and call.step is None:
             return "the call carries no step (label it: call_log.attribute(function, step=...), or call_log.label)"
         return "its predicate says no" if missed == "when" else f"other {missed}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, cast
@@ -12,7 +11,7 @@ from pytest_modelroute.providers.exchange import ProviderReply, Usage
 from pytest_modelroute.providers.language import Language
 from pytest_modelroute.wire.answers import Answer, Pace, answer_with_fault, answer_with_reply
 from pytest_modelroute.wire.call_log import ProviderCall
-from pytest_modelroute.wire.faults import Fault
+from pytest_modelroute.wire.faults import Fault, is_seconds
 
 Outcome: TypeAlias = str | ProviderReply | Fault
 "What one call can be answered with."
@@ -88,8 +87,17 @@ class Script:
     Made by `mock_providers.on(...)`. The stages are used up one after another; the last may go on for ever.
     """
 
-    def __init__(self, conditions: Conditions, *, number: int, where: str, optional: bool) -> None:
-        """Start without a stage; `where` is the file and line that messages point to."""
+    def __init__(
+        self,
+        conditions: Conditions,
+        *,
+        number: int,
+        where: str,
+        optional: bool,
+        revive: Callable[[Script], None] = lambda _script: None,
+    ) -> None:
+        """Start without a stage; `where` is for messages, `revive` is told of a stage added to a used-up script."""
+        self._revive = revive
         self.conditions = conditions
         self.number = number
         self.where = where
@@ -123,9 +131,10 @@ class Script:
             ScriptError: An impossible latency, usage or source.
 
         """
-        pieces = chunks if chunks is None or isinstance(chunks, int) else tuple(chunks)
-        _check_pace(latency, ttft, pieces)
+        pieces = _read_chunks(chunks)
+        _check_pace(latency, ttft)
         outcome, limit, name = _read_source(source)
+        _check_pieces(source, pieces)
         return self._add(
             _Stage(
                 name=name,
@@ -152,12 +161,12 @@ class Script:
             ScriptError: Not a fault, or an impossible number.
 
         """
-        _check_pace(latency, None, None)
+        _check_pace(latency, None)
         if not isinstance(fault, Fault):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ScriptError(
                 f"fails({fault!r}) takes a fault such as pytest_modelroute.faults.rate_limit(), with its parentheses"
             )
-        if times is not None and (isinstance(times, bool) or times < 1):
+        if times is not None and (type(times) is not int or times < 1):
             raise ScriptError(f"fails(..., times={times!r}): a number of calls, 1 or more, was expected")
         repeat = "" if times is None else f", times={times}"
         return self._add(
@@ -205,12 +214,13 @@ class Script:
         try:
             outcome = stage.outcome(call, stage.used - 1)
             latency = stage.latency(call) if callable(stage.latency) else stage.latency
-            _check_pace(latency, None, None)
+            _check_pace(latency, stage.ttft)
+            answer = self._read(outcome, stage, latency, call, language)
         except Exception as error:
             raise ScriptRaised(
                 f"script {self} raised on call {call.number} ({type(error).__name__}: {error})"
             ) from error
-        return replace(self._read(outcome, stage, latency, call, language), by=f"script {self.number}")
+        return replace(answer, by=f"script {self.number}")
 
     def leftovers(self) -> list[str]:
         """What of the script was never used, in words."""
@@ -237,6 +247,8 @@ class Script:
                 f"({self.where}).\n"
                 "Give it an end: fails(..., times=N), or replies([...]) with one entry a call."
             )
+        if self.spent:
+            self._revive(self)
         self._stages.append(stage)
         return self
 
@@ -257,6 +269,7 @@ class Script:
                 f"script {self} answered call {call.number} with {outcome!r}; a text, a Reply or a fault was expected"
             )
         reply = replace(outcome, usage=outcome.usage or stage.usage, model=outcome.model or stage.model or "")
+        _check_pieces(reply, stage.chunks)
         pace = Pace(latency=latency, ttft=stage.ttft, chunks=stage.chunks)
         return answer_with_reply(language, call.request, reply, pace)
 
@@ -269,7 +282,7 @@ def _read_source(source: Any) -> tuple[Callable[[ProviderCall, int], Outcome], i
     if callable(source):
         name = getattr(source, "__name__", type(source).__name__)
         return (lambda call, _used: cast("Outcome", source(call))), None, f"replies({name})"
-    if isinstance(source, Sequence) and source:
+    if isinstance(source, Sequence) and source and not isinstance(source, bytes | bytearray):
         entries = list(cast("Sequence[Outcome]", source))
         return (lambda _call, used: entries[used]), len(entries), f"replies([{len(entries)} entries])"
     raise ScriptError(
@@ -295,14 +308,27 @@ def _read_usage(usage: object) -> Usage | None:
         ) from None
 
 
-def _check_pace(latency: Seconds, ttft: float | None, chunks: int | tuple[str, ...] | None) -> None:
+def _read_chunks(chunks: Any) -> int | tuple[str, ...] | None:
+    if chunks is None or (type(chunks) is int and chunks >= 1):
+        return chunks
+    pieces = cast("list[object]", list(cast("Any", chunks))) if isinstance(chunks, list | tuple) else []
+    if not pieces or not all(isinstance(piece, str) for piece in pieces):
+        raise ScriptError(f"chunks={chunks!r}: a number of pieces, 1 or more, or the pieces were expected")
+    return cast("tuple[str, ...]", tuple(pieces))
+
+
+def _check_pieces(source: object, chunks: int | tuple[str, ...] | None) -> None:
+    text = source.text if isinstance(source, ProviderReply) else source
+    if isinstance(text, str) and isinstance(chunks, tuple) and "".join(chunks) != text:
+        raise ScriptError(f"chunks={list(chunks)!r} are not the text {text!r} in pieces")
+
+
+def _check_pace(latency: Seconds, ttft: float | None) -> None:
     value: Any
     for name, value in (("latency", latency), ("ttft", ttft)):
         if value is None or callable(value):
             continue
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        if not is_seconds(value):
             raise ScriptError(f"{name}={value!r}: seconds, 0 or more, were expected")
     if ttft is not None and not callable(latency) and ttft > latency:
         raise ScriptError(f"ttft={ttft!r} is longer than latency={latency!r}, the time until the reply is complete")
-    if (isinstance(chunks, int) and chunks < 1) or chunks == ():
-        raise ScriptError(f"chunks={chunks!r}: a number of pieces, 1 or more, or the pieces were expected")

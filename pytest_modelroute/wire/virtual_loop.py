@@ -8,6 +8,7 @@ cycles before every jump, leaves the clocks of synchronous code alone, and jumps
 from __future__ import annotations
 
 import asyncio
+import math
 import selectors
 import time
 from asyncio import base_events
@@ -45,7 +46,7 @@ class VirtualSelector(selectors.BaseSelector):
 
     def _jump(self, timeout: float) -> list[tuple[selectors.SelectorKey, int]]:
         self._waited = 0
-        self._passes(max(1, round(timeout * _NANO)))
+        self._passes(max(1, _exact(timeout)))
         return []
 
     def _outstanding(self) -> bool:
@@ -83,6 +84,19 @@ class VirtualSelector(selectors.BaseSelector):
         return self.inner.get_map()
 
 
+def _exact(seconds: float) -> int:
+    """
+    The nanoseconds that a timer was set for.
+
+    A loop computes with floats of the machine's uptime, whose last digit is more than a nanosecond after 50 days. What
+    is that close to a microsecond was meant as one.
+    """
+    nanoseconds = round(seconds * _NANO)
+    slack = 4 * math.ulp(time.monotonic()) * _NANO
+    whole = round(nanoseconds, -3)
+    return whole if abs(whole - nanoseconds) <= slack else nanoseconds
+
+
 class LoopControl:
     """Wraps the selector of every asyncio loop that runs on a controlled thread, from `start` to `stop`."""
 
@@ -91,7 +105,7 @@ class LoopControl:
         self._passes = passes
         self._controls = controls
         self._jobs: set[Any] = set()
-        self._loops: list[Any] = []
+        self._loops: list[tuple[Any, float]] = []
         self._originals: list[Any] = []
 
     def start(self) -> None:
@@ -100,7 +114,7 @@ class LoopControl:
 
         Loops are made by test plugins, by asyncio.run and by users, before or after this: only the class sees them all.
         """
-        run_once, run_in_executor, shut_down = (getattr(_Loop, name) for name in _HOOKED)
+        run_once, wrap_future, _, shut_down = self._originals = [getattr(owner, name) for owner, name in _HOOKS]
         control = self
 
         def controlled_run_once(loop: Any) -> None:
@@ -108,8 +122,9 @@ class LoopControl:
                 control._take(loop)
             run_once(loop)
 
-        def counted_run_in_executor(loop: Any, executor: Any, func: Any, *args: Any) -> Any:
-            job = run_in_executor(loop, executor, func, *args)
+        def counted_wrap_future(*args: Any, **kwargs: Any) -> Any:
+            # run_in_executor and to_thread come here too.
+            job = wrap_future(*args, **kwargs)
             control._jobs.add(job)
             job.add_done_callback(control._jobs.discard)
             return job
@@ -123,14 +138,14 @@ class LoopControl:
             finally:
                 control._jobs.discard(job)
 
-        self._originals = [run_once, run_in_executor, shut_down]
-        _set_hooks([controlled_run_once, counted_run_in_executor, counted_shut_down])
+        _set_hooks([controlled_run_once, counted_wrap_future, counted_wrap_future, counted_shut_down])
 
     def stop(self) -> None:
-        """Unhook, and give the loops their selectors back."""
+        """Unhook, and give the loops back what is theirs."""
         _set_hooks(self._originals)
         self._originals = []
-        for loop in self._loops:
+        for loop, resolution in self._loops:
+            loop._clock_resolution = resolution  # noqa: SLF001
             if isinstance(loop._selector, VirtualSelector):  # noqa: SLF001
                 loop._selector = loop._selector.inner  # noqa: SLF001
         self._loops.clear()
@@ -141,17 +156,23 @@ class LoopControl:
         return isinstance(getattr(_running_loop(), "_selector", None), VirtualSelector)
 
     def _take(self, loop: Any) -> None:
+        self._loops.append((loop, loop._clock_resolution))  # noqa: SLF001
         loop._selector = VirtualSelector(loop._selector, self._passes, self._jobs)  # noqa: SLF001
-        self._loops.append(loop)
+        # Timers are due within a microsecond: see _exact.
+        loop._clock_resolution = max(loop._clock_resolution, 1e-6)  # noqa: SLF001
 
 
-_Loop: Any = base_events.BaseEventLoop
-_HOOKED: Final = ("_run_once", "run_in_executor", "shutdown_default_executor")
+_HOOKS: Final[tuple[tuple[Any, str], ...]] = (
+    (base_events.BaseEventLoop, "_run_once"),
+    (asyncio.futures, "wrap_future"),
+    (asyncio, "wrap_future"),
+    (base_events.BaseEventLoop, "shutdown_default_executor"),
+)
 
 
 def _set_hooks(functions: Sequence[Any]) -> None:
-    for name, function in zip(_HOOKED, functions, strict=False):
-        setattr(_Loop, name, function)
+    for (owner, name), function in zip(_HOOKS, functions, strict=False):
+        setattr(owner, name, function)
 
 
 def _running_loop() -> Any:

@@ -39,7 +39,6 @@ _MACHINERY: Final = sys.stdlib_module_names | {
 }
 "Modules that keep the real clocks even where they hold them by name: the test run is not the code under test."
 
-_real_sleep = time.sleep
 _real_monotonic_ns = time.monotonic_ns
 _real_perf_counter_ns = time.perf_counter_ns
 _real_time_ns = time.time_ns
@@ -97,7 +96,7 @@ class VirtualTime:
         self._wall_shift = 0
         self._bases = (0, 0, 0)
         self._loops = LoopControl(passes=self._pass, controls=lambda: get_ident() in self._timelines)
-        self._replaced: list[tuple[Any, str, Any]] = []
+        self._replaced: list[tuple[dict[str, Any], str]] = []
 
     @property
     def now(self) -> float:
@@ -133,24 +132,27 @@ class VirtualTime:
         """Take over the clocks of `time` for this thread, and the event loops that run on it."""
         self._timelines[get_ident()] = self._main
         self._bases = (_real_monotonic_ns(), _real_perf_counter_ns(), _real_time_ns())
-        clocks = self._clocks()
-        # Remembered before they are replaced: modules that imported a clock by name hold these very functions.
-        current = {name: getattr(time, name) for name in _CLOCKS}
+        _active.append(self)
         for module in list(sys.modules.values()):
-            if module is time or not _is_under_test(module):
-                if module is time:
-                    self._replace(vars(time), current, clocks)
-                continue
-            self._replace(vars(module), current, clocks)
+            if module is time or _is_under_test(module):
+                self._replace(getattr(module, "__dict__", {}))
         self._loops.start()
 
     def stop(self) -> None:
         """Give the clocks back."""
         self._loops.stop()
         while self._replaced:
-            namespace, name, original = self._replaced.pop()
-            namespace[name] = original
+            namespace, name = self._replaced.pop()
+            namespace[name] = _REAL[name]
+        _active.remove(self)
         self._timelines.clear()
+
+    def read(self, kind: int) -> int | None:
+        """A clock in nanoseconds for this thread; None where it is not under virtual time."""
+        timeline = self._timelines.get(get_ident())
+        if timeline is None:
+            return None
+        return self._bases[kind] + timeline.passed + (self._wall_shift if kind == _WALL else 0)
 
     def sleep(self, seconds: float) -> None:
         """
@@ -166,8 +168,10 @@ class VirtualTime:
         if get_ident() not in self._timelines:
             self._pass(round(seconds * _NANO))
             seconds = 0
-        elif seconds > 0 and not self._loops.controls_running_loop():
-            raise VirtualTimeError(_UNCONTROLLED)
+        elif not self._loops.controls_running_loop():
+            if seconds > 0:
+                raise VirtualTimeError(_UNCONTROLLED)
+            return
         await asyncio.sleep(seconds)
 
     def lanes(self, count: int) -> Lanes:
@@ -180,48 +184,47 @@ class VirtualTime:
     def _pass(self, nanoseconds: int) -> None:
         self._here().passed += nanoseconds
 
-    def _replace(self, namespace: Any, current: dict[str, Any], clocks: dict[str, Callable[..., Any]]) -> None:
-        for name in _CLOCKS:
-            if namespace.get(name) is current[name]:
-                self._replaced.append((namespace, name, current[name]))
-                namespace[name] = clocks[name]
-
-    def _clocks(self) -> dict[str, Callable[..., Any]]:
-        timelines = self._timelines
-
-        def clock(kind: int, real: Callable[[], int]) -> Callable[[], int]:
-            def read() -> int:
-                timeline = timelines.get(get_ident())
-                if timeline is None:
-                    return real()
-                shift = self._wall_shift if kind == _WALL else 0
-                return self._bases[kind] + timeline.passed + shift
-
-            return read
-
-        monotonic_ns = clock(_MONOTONIC, time.monotonic_ns)
-        perf_counter_ns = clock(_PERF_COUNTER, time.perf_counter_ns)
-        time_ns = clock(_WALL, time.time_ns)
-        real_sleep = time.sleep
-
-        def sleep(seconds: float, /) -> None:
-            if get_ident() in timelines and seconds >= 0:
-                self._pass(round(seconds * _NANO))
-            else:
-                real_sleep(seconds)
-
-        return {
-            "sleep": sleep,
-            "time": lambda: time_ns() / _NANO,
-            "monotonic": lambda: monotonic_ns() / _NANO,
-            "perf_counter": lambda: perf_counter_ns() / _NANO,
-            "time_ns": time_ns,
-            "monotonic_ns": monotonic_ns,
-            "perf_counter_ns": perf_counter_ns,
-        }
+    def _replace(self, namespace: dict[str, Any]) -> None:
+        for name, real in _REAL.items():
+            if namespace.get(name) is real:
+                self._replaced.append((namespace, name))
+                namespace[name] = _STAND_INS[name]
 
 
 _MONOTONIC, _PERF_COUNTER, _WALL = range(3)
+_active: list[VirtualTime] = []
+"The clocks that were started, the newest last: a test that runs pytest may have one inside of another."
+
+
+def _clock(kind: int, real: Callable[[], int]) -> Callable[[], int]:
+    def read() -> int:
+        virtual = _active[-1].read(kind) if _active else None
+        return real() if virtual is None else virtual
+
+    return read
+
+
+def _sleep(seconds: float, /) -> None:
+    if seconds >= 0 and _active and _active[-1].read(_MONOTONIC) is not None:
+        _active[-1].sleep(seconds)
+    else:
+        _REAL["sleep"](seconds)
+
+
+_monotonic_ns = _clock(_MONOTONIC, time.monotonic_ns)
+_perf_counter_ns = _clock(_PERF_COUNTER, time.perf_counter_ns)
+_time_ns = _clock(_WALL, time.time_ns)
+_REAL: Final[dict[str, Any]] = {name: getattr(time, name) for name in _CLOCKS}
+_STAND_INS: Final[dict[str, Any]] = {
+    "sleep": _sleep,
+    "time": lambda: _time_ns() / _NANO,
+    "monotonic": lambda: _monotonic_ns() / _NANO,
+    "perf_counter": lambda: _perf_counter_ns() / _NANO,
+    "time_ns": _time_ns,
+    "monotonic_ns": _monotonic_ns,
+    "perf_counter_ns": _perf_counter_ns,
+}
+"One of each for all tests: a module that is imported in a test, and keeps one by name, has the real clock afterwards."
 _UNCONTROLLED: Final = (
     "a scripted latency cannot pass in virtual time here: the running event loop is not one of asyncio's own "
     "(uvloop and trio keep their clocks to themselves).\n"
