@@ -128,5 +128,7 @@ def test_the_public_faults_are_those_of_the_wire() -> None:
     """`pytest_modelroute.faults` offers every fault that exists."""
     public = importlib.import_module("pytest_modelroute.faults")
     home = importlib.import_module("pytest_modelroute.wire.faults")
-    made = {name for name, value in vars(home).items() if callable(value) and value.__module__ == home.__name__}
-    assert set(public.__all__) == made
+    makers = {
+        name for name, value in vars(home).items() if getattr(value, "__annotations__", {}).get("return") == "Fault"
+    }
+    assert set(public.__all__) == {*makers, "Fault"}
