@@ -156,7 +156,7 @@ class Settings(_Table):
     def _wrong_thresholds(self) -> Iterator[str]:
         for name, table in self.thresholds.items():
             if self.steps:
-                yield from _unless_known(name, self.steps, "thresholds is for the step")
+                yield from _unless_known(name, self.steps, f"thresholds.{name} is for the step")
             try:
                 StepThreshold.from_table(name, table, where=f"thresholds.{name}")
             except ThresholdError as error:

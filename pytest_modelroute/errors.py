@@ -41,7 +41,7 @@ class CasesError(ModelRouteError):
 
 
 class ScoreError(ModelRouteError):
-    """A scorer returned something other than a bool or a number from 0 to 1."""
+    """A scorer cannot be asked, or returned something other than a bool or a number from 0 to 1."""
 
 
 class EvaluationError(ModelRouteError):

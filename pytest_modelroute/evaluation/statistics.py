@@ -161,6 +161,8 @@ def t_quantile(probability: float, degrees: int) -> float:
 
 
 def _t_cdf(t: float, degrees: int) -> float:
+    if t * t < 1:  # near the middle the tail is one half, and what is left of it after subtraction is noise
+        return 0.5 + incomplete_beta(0.5, degrees / 2, t * t / (degrees + t * t)) / 2
     return 1 - incomplete_beta(degrees / 2, 0.5, degrees / (degrees + t * t)) / 2
 
 

@@ -93,7 +93,7 @@ def read_message(role: str, content: object, *, what: str) -> Message:
     parts = objects(content)
     if parts is None:
         raise MalformedExchange(
-            f"{what}: the content of a message of role {role} is {type(content).__name__}, not text or parts"
+            f"{what}: the content of a message of role {role!r} is {type(content).__name__}, not text or parts"
         )
     return Message(role=role, text="".join(text_of(part) for part in parts), parts=tuple(parts))
 
@@ -128,7 +128,7 @@ def count(value: object) -> int:
 
 def wrong_request(what: str, value: Mapping[str, Any]) -> str:
     """Why an object is not a request."""
-    model, messages = (type(value.get(name)).__name__ for name in ("model", "messages"))
+    model, messages = (type(value[name]).__name__ if name in value else "missing" for name in ("model", "messages"))
     return (
         f"{what} request needs a model (text) and messages (a list of objects); its model is {model}, its messages are "
         f"{messages}, it has {sorted(value)}"
@@ -144,7 +144,7 @@ def error_words(value: Mapping[str, Any], *names: str) -> tuple[str | None, str]
     error = value.get("error")
     if isinstance(error, str):
         return None, error
-    members = mapping(error) or value
+    members = mapping(error) if "error" in value else value
     word = next((members[name] for name in names if members.get(name)), None)
     return (str(word) if word else None), str(members.get("message") or "")
 

@@ -75,14 +75,18 @@ def summarise(evaluation: StepEvaluation, verdict: Verdict) -> list[str]:
     if not any(check.limit == "min_accuracy" for check in verdict.checks) and evaluation.accuracy.n:
         lines.append(f"        accuracy {evaluation.accuracy!r}")
     if evaluation.calls:
-        lines.append(f"        {show_cost(evaluation)}; {len(evaluation.calls)} provider calls")
+        lines.append(f"        {show_cost(evaluation)}; {_counted(len(evaluation.calls), 'provider call')}")
         lines += [f"    {line}" for line in _by_model(evaluation)]
     return lines
 
 
 def _size(evaluation: StepEvaluation) -> str:
     errors = f", {len(evaluation.errors)} ended in an error" if evaluation.errors else ""
-    return f"{evaluation.n} case{'s' if evaluation.n != 1 else ''}{errors}, {evaluation.clock} time"
+    return f"{_counted(evaluation.n, 'case')}{errors}, {evaluation.clock} time"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def _headline(evaluation: StepEvaluation, verdict: Verdict) -> str:
@@ -150,10 +154,9 @@ def _confusion(evaluation: StepEvaluation) -> list[str]:
         return []
     (expected, given), cases = Counter(pair[:2] for pair in wrong).most_common(1)[0]
     models = Counter(model for *pair, model in wrong if tuple(pair) == (expected, given))
-    counted = "1 case" if cases == 1 else f"{cases} cases"
-    verb = "was" if cases == 1 else "were"
+    taken = f"{_counted(cases, 'case')} of {short(expected)!r} {'was' if cases == 1 else 'were'} taken"
     by = ", ".join(f"{model} {count}" for model, count in models.most_common(3))
-    return [f"confusion that cost most: {counted} of {short(expected)!r} {verb} taken for {short(given)!r} (by {by})"]
+    return [f"confusion that cost most: {taken} for {short(given)!r} (by {by})"]
 
 
 def _misroutes(evaluation: StepEvaluation) -> list[str]:

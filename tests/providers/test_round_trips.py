@@ -1,0 +1,159 @@
+"""The laws of every language: what it writes, it reads back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_modelroute.providers.exchange import Message, ProviderReply, ProviderRequest, Tool, ToolCall, Usage
+from pytest_modelroute.providers.language import Language
+from pytest_modelroute.providers.registry import LANGUAGES
+
+law = settings(deadline=None)
+every_language = pytest.mark.parametrize("language", LANGUAGES, ids=[language.name for language in LANGUAGES])
+
+TEXTS = st.text() | st.sampled_from(
+    [
+        "",
+        "a\u2028b\u2029c\x85d",
+        "\"quoted\" and 'quoted'",
+        "one\ntwo\r\nthree\r",
+        "data: x\n\nevent: y",
+        "\ufeff",
+        "🦦",
+    ]
+)
+NAMES = st.text(min_size=1)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
+    max_leaves=4,
+)
+OBJECTS = st.dictionaries(st.text(), JSON, max_size=3)
+PARTS = st.one_of(
+    st.builds(lambda text: {"type": "text", "text": text}, TEXTS),
+    st.builds(lambda url: {"type": "image_url", "image_url": {"url": url}}, TEXTS),
+)
+
+
+@st.composite
+def _messages(draw: st.DrawFn, role: st.SearchStrategy[str]) -> Message:
+    parts = draw(st.none() | st.lists(PARTS, max_size=3))
+    if parts is None:
+        return Message(role=draw(role), text=draw(TEXTS))
+    text = "".join(str(part.get("text", "")) for part in parts)
+    return Message(role=draw(role), text=text, parts=tuple(parts))
+
+
+@st.composite
+def _requests(draw: st.DrawFn) -> ProviderRequest:
+    # One system message, in front, and a max_tokens: what both formats can say alike.
+    system = draw(st.lists(_messages(st.just("system")), max_size=1))
+    others = draw(st.lists(_messages(st.sampled_from(["user", "assistant"])), max_size=3))
+    params = draw(st.dictionaries(st.sampled_from(["temperature", "top_p", "stop", "metadata"]), JSON))
+    return ProviderRequest(
+        model=draw(TEXTS),
+        messages=(*system, *others),
+        stream=draw(st.booleans()),
+        tools=tuple(draw(st.lists(st.builds(Tool, name=NAMES, description=TEXTS, parameters=OBJECTS), max_size=2))),
+        params={**params, "max_tokens": draw(st.integers(1, 9999))},
+    )
+
+
+TOKENS = st.integers(0, 10**9)
+USAGES = st.builds(
+    Usage, fresh_input=TOKENS, cache_read=TOKENS, cache_write=TOKENS, output=TOKENS, reasoning=st.just(0) | TOKENS
+)
+REPLIES = st.builds(
+    ProviderReply,
+    text=TEXTS,
+    model=NAMES,
+    usage=USAGES,
+    finish_reason=st.sampled_from(["stop", "length", "tool_calls", "content_filter"]),
+    tool_calls=st.lists(st.builds(ToolCall, name=TEXTS, arguments=OBJECTS, id=NAMES), max_size=3).map(tuple),
+)
+REQUEST = ProviderRequest(model="asked", messages=(Message(role="user", text="hi"),))
+
+
+@every_language
+@law
+@given(request=_requests())
+def test_a_request_written_is_read_back(language: Language, request: ProviderRequest) -> None:
+    """Model, system prompt, messages, parts, tools, stream flag and parameters survive the wire."""
+    assert language.read_request(language.write_request(request, "key").body) == request
+
+
+@every_language
+@law
+@given(request=_requests(), key=st.text("abc-123", min_size=1))
+def test_the_key_stays_out_of_the_body(language: Language, request: ProviderRequest, key: str) -> None:
+    """The key travels in a header alone, so that no recorded body can leak it."""
+    wire = language.write_request(request, f"secret{key}secret")
+    assert (f"secret{key}secret" in "".join(wire.headers.values()), b"secret" + key.encode() in wire.body) == (
+        True,
+        False,
+    )
+
+
+@every_language
+@law
+@given(reply=REPLIES)
+def test_a_reply_written_is_read_back(language: Language, reply: ProviderReply) -> None:
+    """Text, model, usage, finish reason and tool calls survive the wire."""
+    assert language.read_reply(language.write_reply(REQUEST, reply)) == reply
+
+
+@every_language
+@law
+@given(reply=REPLIES, pieces=st.lists(TEXTS, min_size=1, max_size=6))
+def test_a_stream_written_is_read_back(language: Language, reply: ProviderReply, pieces: list[str]) -> None:
+    """A stream says what the whole reply says, however its text is cut."""
+    reply = replace(reply, text="".join(pieces))
+    body = b"".join(language.write_stream(replace(REQUEST, stream=True), reply, pieces))
+    assert language.read_stream(body) == reply
+
+
+@every_language
+@law
+@given(pieces=st.lists(TEXTS, min_size=1, max_size=6))
+def test_a_stream_has_one_entry_for_each_piece(language: Language, pieces: list[str]) -> None:
+    """Head and tail of a stream travel with its first and last piece, so that pace is that of the text."""
+    reply = ProviderReply(text="".join(pieces))
+    assert len(language.write_stream(REQUEST, reply, pieces)) == len(pieces)
+
+
+@every_language
+@law
+@given(reply=REPLIES, keep=st.floats(0, 1, exclude_max=True))
+def test_a_stream_cut_off_before_its_last_piece_is_never_read_as_whole(
+    language: Language, reply: ProviderReply, keep: float
+) -> None:
+    """Wherever the connection breaks before the finish reason, the reader says so."""
+    from pytest_modelroute.errors import MalformedExchange
+
+    frames = language.write_stream(replace(REQUEST, stream=True), reply, ["one ", "two ", "three"])
+    whole = b"".join(frames[:-1])
+    with pytest.raises(MalformedExchange):
+        language.read_stream(whole[: int(len(whole) * keep)])
+
+
+@every_language
+@law
+@given(reply=REPLIES)
+def test_the_same_reply_is_always_the_same_bytes(language: Language, reply: ProviderReply) -> None:
+    """Nothing random or timed is in what is written, so that runs can be compared."""
+    assert language.write_reply(REQUEST, reply) == language.write_reply(REQUEST, reply)
+
+
+@every_language
+@law
+@given(reply=REPLIES)
+def test_the_buckets_sum_up_to_what_the_provider_counts(language: Language, reply: ProviderReply) -> None:
+    """No token is counted twice or lost between the provider's totals and the buckets."""
+    read: Any = language.read_reply(language.write_reply(REQUEST, reply)).usage
+    wrote: Any = reply.usage
+    assert (read.total_input, read.total_output) == (wrote.total_input, wrote.total_output)
