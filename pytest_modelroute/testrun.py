@@ -85,8 +85,8 @@ class TestRun:
     def listening(self) -> Generator[CallLog]:
         """See every provider call."""
         self._interception = Interception(self.wire)
-        self._interception.start()
         try:
+            self._interception.start()
             yield self.wire.calls
         finally:
             self._interception.stop()
@@ -95,8 +95,8 @@ class TestRun:
     def virtual_time(self) -> Generator[VirtualTime]:
         """Let time be virtual."""
         clock = self.wire.clock = VirtualTime()
-        clock.start()
         try:
+            clock.start()
             yield clock
         finally:
             clock.stop()
@@ -116,8 +116,8 @@ class TestRun:
         scripts = MockProviders(self.wire.calls, http=interception.http, partial=self._only_case is not None, **names)
         guard = NetworkGuard(settings.allow_hosts if settings is not None else ())
         self.wire.scripts, self.wire.guard = scripts, guard
-        guard.start()
         try:
+            guard.start()
             yield scripts
         finally:
             guard.stop()

@@ -67,7 +67,7 @@ def attributed(function: Callable[..., Any], step: str) -> Generator[None]:
         for owner, name in places:
             own = getattr(owner, "__dict__", {}).get(name, _ABSENT)
             try:
-                setattr(owner, name, _wrap_as(own, function, step))
+                setattr(owner, name, _wrap_as(inspect.getattr_static(owner, name), function, step))
             except AttributeError:
                 raise _not_labelled(function, step) from None
             done.append((owner, name, own))
@@ -107,12 +107,12 @@ def _places(function: Callable[..., Any]) -> Iterator[tuple[Any, str]]:
         yield owner, name
 
 
-def _wrap_as(own: Any, function: Callable[..., Any], step: str) -> Any:
+def _wrap_as(held: Any, function: Callable[..., Any], step: str) -> Any:
     """The labelled function as its owner holds it: a class method or static method stays one."""
-    if isinstance(own, classmethod):
-        return classmethod(_wrap(cast("Any", own).__func__, step))
-    if isinstance(own, staticmethod):
-        return staticmethod(_wrap(cast("Any", own).__func__, step))
+    if isinstance(held, classmethod):
+        return classmethod(_wrap(cast("Any", held).__func__, step))
+    if isinstance(held, staticmethod):
+        return staticmethod(_wrap(cast("Any", held).__func__, step))
     return _wrap(function, step)
 
 

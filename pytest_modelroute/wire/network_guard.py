@@ -94,7 +94,7 @@ class NetworkGuard:
             self._replace(socket.socket, name, self._guard_connect)
         for name in ("sendto", "sendmsg"):
             self._replace(socket.socket, name, self._guard_send)
-        for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex"):
+        for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr"):
             self._replace(socket, name, self._guard_lookup)
         self._replace(base_events.BaseEventLoop, "getaddrinfo", self._guard_loop_lookup)
 
@@ -157,7 +157,7 @@ class NetworkGuard:
             return
         if isinstance(found, str):  # gethostbyname
             self._addresses.add(found)
-        elif isinstance(found, tuple):  # gethostbyname_ex
+        elif isinstance(found, tuple):  # gethostbyname_ex, gethostbyaddr
             self._addresses.update(cast("tuple[str, list[str], list[str]]", found)[2])
         else:  # getaddrinfo
             self._addresses.update(str(entry[4][0]) for entry in found)

@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import math
 import selectors
+import sys
 import time
 from asyncio import base_events
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 _NANO: Final = 1_000_000_000
@@ -106,7 +107,7 @@ class LoopControl:
         self._controls = controls
         self._jobs: set[Any] = set()
         self._loops: list[tuple[Any, float]] = []
-        self._originals: list[Any] = []
+        self._originals: list[tuple[Any, str, Any]] = []
 
     def start(self) -> None:
         """
@@ -114,42 +115,61 @@ class LoopControl:
 
         Loops are made by test plugins, by asyncio.run and by users, before or after this: only the class sees them all.
         """
-        run_once, wrap_future, _, shut_down = self._originals = [getattr(owner, name) for owner, name in _HOOKS]
-        control = self
-
-        def controlled_run_once(loop: Any) -> None:
-            if not isinstance(loop._selector, VirtualSelector) and control._controls():  # noqa: SLF001
-                control._take(loop)
-            run_once(loop)
-
-        def counted_wrap_future(*args: Any, **kwargs: Any) -> Any:
-            # run_in_executor and to_thread come here too.
-            job = wrap_future(*args, **kwargs)
-            control._jobs.add(job)
-            job.add_done_callback(control._jobs.discard)
-            return job
-
-        async def counted_shut_down(loop: Any, *args: Any, **kwargs: Any) -> Any:
-            # It joins a thread, from Python 3.12 on with a time limit of minutes that a jump would use up.
-            job = object()
-            control._jobs.add(job)
-            try:
-                return await shut_down(loop, *args, **kwargs)
-            finally:
-                control._jobs.discard(job)
-
-        _set_hooks([controlled_run_once, counted_wrap_future, counted_wrap_future, counted_shut_down])
+        self._hook(base_events.BaseEventLoop, "_run_once", self._controlled)
+        # Where run_in_executor, to_thread and users turn a job of a pool into a future of the loop.
+        for owner in (asyncio.futures, asyncio):
+            self._hook(owner, "wrap_future", self._counted_future)
+        # It joins a thread, from Python 3.12 on with a time limit of minutes that a jump would use up.
+        self._hook(base_events.BaseEventLoop, "shutdown_default_executor", self._counted_call)
+        if "anyio.to_thread" in sys.modules:
+            # Frameworks such as Starlette run synchronous code in anyio's own threads.
+            self._hook(sys.modules["anyio.to_thread"], "run_sync", self._counted_call)
 
     def stop(self) -> None:
         """Unhook, and give the loops back what is theirs."""
-        _set_hooks(self._originals)
-        self._originals = []
+        while self._originals:
+            owner, name, original = self._originals.pop()
+            setattr(owner, name, original)
         for loop, resolution in self._loops:
             loop._clock_resolution = resolution  # noqa: SLF001
             if isinstance(loop._selector, VirtualSelector):  # noqa: SLF001
                 loop._selector = loop._selector.inner  # noqa: SLF001
         self._loops.clear()
         self._jobs.clear()
+
+    def _hook(self, owner: Any, name: str, around: Callable[[Any], Any]) -> None:
+        original = getattr(owner, name)
+        self._originals.append((owner, name, original))
+        setattr(owner, name, around(original))
+
+    def _controlled(self, run_once: Any) -> Any:
+        def controlled(loop: Any) -> None:
+            if not isinstance(loop._selector, VirtualSelector) and self._controls():  # noqa: SLF001
+                self._take(loop)
+            run_once(loop)
+
+        return controlled
+
+    def _counted_future(self, wrap_future: Any) -> Any:
+        def counted(future: Any, **kwargs: Any) -> Any:
+            job = wrap_future(future, **kwargs)
+            if job is not future:  # one of a loop's own is no job of a pool
+                self._jobs.add(job)
+                job.add_done_callback(self._jobs.discard)
+            return job
+
+        return counted
+
+    def _counted_call(self, call: Any) -> Any:
+        async def counted(*args: Any, **kwargs: Any) -> Any:
+            job = object()
+            self._jobs.add(job)
+            try:
+                return await call(*args, **kwargs)
+            finally:
+                self._jobs.discard(job)
+
+        return counted
 
     def controls_running_loop(self) -> bool:
         """Whether the running loop's time is virtual."""
@@ -160,19 +180,6 @@ class LoopControl:
         loop._selector = VirtualSelector(loop._selector, self._passes, self._jobs)  # noqa: SLF001
         # Timers are due within a microsecond: see _exact.
         loop._clock_resolution = max(loop._clock_resolution, 1e-6)  # noqa: SLF001
-
-
-_HOOKS: Final[tuple[tuple[Any, str], ...]] = (
-    (base_events.BaseEventLoop, "_run_once"),
-    (asyncio.futures, "wrap_future"),
-    (asyncio, "wrap_future"),
-    (base_events.BaseEventLoop, "shutdown_default_executor"),
-)
-
-
-def _set_hooks(functions: Sequence[Any]) -> None:
-    for (owner, name), function in zip(_HOOKS, functions, strict=False):
-        setattr(owner, name, function)
 
 
 def _running_loop() -> Any:
