@@ -25,11 +25,11 @@ from pytest_modelroute.providers.language import (
     error_words,
     mapping,
     objects,
+    open_request,
     read_message,
     read_object,
     text_of,
     write_object,
-    wrong_request,
 )
 from pytest_modelroute.providers.sse import read_events, write_event
 
@@ -74,17 +74,11 @@ class AnthropicMessages:
 
     def read_request(self, body: bytes) -> ProviderRequest:
         """Read a request; the system prompt becomes the first message."""
-        value = read_object(body, what=f"{_WHAT} request")
-        model, messages = value.get("model"), objects(value.get("messages"))
-        if not isinstance(model, str) or messages is None:
-            raise MalformedExchange(wrong_request(_WHAT, value))
+        value, model, messages = open_request(body, what=_WHAT)
         system = [read_message("system", value["system"], what=_WHAT)] if "system" in value else []
         return ProviderRequest(
             model=model,
-            messages=(
-                *system,
-                *(read_message(str(entry.get("role", "")), entry.get("content"), what=_WHAT) for entry in messages),
-            ),
+            messages=(*system, *messages),
             stream=value.get("stream") is True,
             tools=tuple(_read_tool(entry) for entry in objects(value.get("tools")) or ()),
             params={key: entry for key, entry in value.items() if key not in _OWN_MEMBERS},

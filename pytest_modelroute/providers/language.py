@@ -126,13 +126,18 @@ def count(value: object) -> int:
     return value if type(value) is int and value > 0 else 0
 
 
-def wrong_request(what: str, value: Mapping[str, Any]) -> str:
-    """Why an object is not a request."""
-    model, messages = (type(value[name]).__name__ if name in value else "missing" for name in ("model", "messages"))
-    return (
-        f"{what} request needs a model (text) and messages (a list of objects); its model is {model}, its messages are "
-        f"{messages}, it has {sorted(value)}"
-    )
+def open_request(body: bytes, *, what: str) -> tuple[dict[str, Any], str, tuple[Message, ...]]:
+    """The object, the model and the messages of a request, which both formats name alike."""
+    value = read_object(body, what=f"{what} request")
+    model, messages = value.get("model"), objects(value.get("messages"))
+    if not isinstance(model, str) or messages is None:
+        found = [type(value[name]).__name__ if name in value else "missing" for name in ("model", "messages")]
+        raise MalformedExchange(
+            f"{what} request needs a model (text) and messages (a list of objects); its model is {found[0]}, its "
+            f"messages are {found[1]}, it has {sorted(value)}"
+        )
+    read = (read_message(str(entry.get("role", "")), entry.get("content"), what=what) for entry in messages)
+    return value, model, tuple(read)
 
 
 def error_words(value: Mapping[str, Any], *names: str) -> tuple[str | None, str]:

@@ -24,10 +24,10 @@ from pytest_modelroute.providers.language import (
     error_words,
     mapping,
     objects,
+    open_request,
     read_message,
     read_object,
     write_object,
-    wrong_request,
 )
 from pytest_modelroute.providers.sse import read_events, write_event
 
@@ -64,15 +64,10 @@ class OpenAIChat:
 
     def read_request(self, body: bytes) -> ProviderRequest:
         """Read a request."""
-        value = read_object(body, what=f"{_WHAT} request")
-        model, messages = value.get("model"), objects(value.get("messages"))
-        if not isinstance(model, str) or messages is None:
-            raise MalformedExchange(wrong_request(_WHAT, value))
+        value, model, messages = open_request(body, what=_WHAT)
         return ProviderRequest(
             model=model,
-            messages=tuple(
-                read_message(str(entry.get("role", "")), entry.get("content"), what=_WHAT) for entry in messages
-            ),
+            messages=messages,
             stream=value.get("stream") is True,
             include_usage=not value.get("stream") or mapping(value.get("stream_options")).get("include_usage") is True,
             tools=tuple(_read_tool(entry) for entry in objects(value.get("tools")) or ()),
