@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -24,6 +25,7 @@ from pytest_modelroute.tables import read_table
 
 STANDARD_TIERS = ("small", "medium", "large")
 _RESERVED = ("dynamic", "none")
+_PROVIDERS = (*BASE_URLS, "azure")
 
 
 def _exact(value: object) -> object:
@@ -104,6 +106,15 @@ class BudgetSettings(_Table):
     ladder: tuple[float, float] = (0.5, 0.2)
     "Shares of the budget that remain: at or below the first medium goes to small, at or below the second all does."
 
+    @field_validator("timezone")
+    @classmethod
+    def _zone_exists(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise ValueError(f"there is no time zone {name!r}; a name such as Europe/Zurich was expected") from None
+        return name
+
     @field_validator("ladder")
     @classmethod
     def _ladder_falls(cls, ladder: tuple[float, float]) -> tuple[float, float]:
@@ -136,13 +147,30 @@ class Settings(_Table):
         return self
 
     def _wrong_models(self) -> Iterator[str]:
-        if not self.tiers:
-            yield "tiers: at least one tier was expected"
+        if not self.tiers or len(set(self.tiers)) < len(self.tiers):
+            yield "tiers: at least one tier was expected, and none of them twice"
+        for host in self.allow_hosts:
+            if set(host) & set("/*"):
+                yield f"allow_hosts: {host!r} is not the exact name of a host, such as api.example.com"
         for alias, model in self.models.items():
             if alias in _RESERVED:
                 yield f"models.{alias}: {alias!r} says in a step that it has no model of its own; use another alias"
             if model.tier is not None:
                 yield from _unless_known(model.tier, self.tiers, f"models.{alias}.tier names")
+            yield from self._wrong_twins(alias, model)
+            nearest = get_close_matches(model.provider or "", _PROVIDERS, n=1, cutoff=0.8)
+            if model.base_url is None and nearest and model.provider not in _PROVIDERS:
+                meant = f"did you mean {nearest[0]!r}? Else give it a base_url"
+                yield f"models.{alias}.provider is {model.provider!r}; {meant}"
+
+    def _wrong_twins(self, alias: str, model: ModelSettings) -> Iterator[str]:
+        """On the wire a model is known by its name, so two aliases of one model cannot differ in tier."""
+        first = next(name for name, other in self.models.items() if other.model == model.model)
+        if self.models[first].tier != model.tier:
+            yield (
+                f"models.{alias}: {model.model!r} has the tier {model.tier!r} here and {self.models[first].tier!r} in "
+                f"models.{first}; calls are told apart by the model's name on the wire, so it has one tier"
+            )
 
     def _wrong_steps(self) -> Iterator[str]:
         for name, step in self.steps.items():
@@ -190,8 +218,9 @@ class Settings(_Table):
         """The prices given here, before those of genai-prices."""
         priced = [(model, model.price) for model in self.models.values() if model.price is not None]
         return PriceBook(
-            own={model.model: price for model, price in priced},
+            own={model.model: price for model, price in priced if model.provider is None},
             by_provider={(model.provider_name, model.model): price for model, price in priced},
+            aliases={model.model: alias for alias, model in self.models.items()},
         )
 
     def routes(self) -> Routes:
@@ -258,13 +287,20 @@ def _describe(problem: Any, prefix: str) -> list[str]:
         nearest = get_close_matches(location[-1], known, n=1)
         hint = f"did you mean {nearest[0]!r}?" if nearest else f"known are: {', '.join(known)}"
         return [f"unknown key {key!r}; {hint}"]
-    if kind == "missing":
-        return [f"key {key!r} is missing"]
     if kind == "value_error":
         return [f"{key}: {message}" if location else f"{prefix}{line}" for line in message.split("\n")]
-    if kind in ("model_type", "model_attributes_type", "mapping_type", "dict_type"):
-        return [f"{key}: a table was expected, not {problem['input']!r}"]
-    return [f"{key}: {message[0].lower()}{message[1:]}, not {problem['input']!r}"]
+    if kind == "missing":
+        return [f"key {key!r} is missing"]
+    given = problem["input"]
+    expected = (
+        f"a list was expected, such as [{given!r}]" if kind in _LIST_TYPES else f"{message[0].lower()}{message[1:]}"
+    )
+    expected = "a table was expected" if kind in _TABLE_TYPES else expected
+    return [f"{key}: {expected}, not {given!r}"]
+
+
+_LIST_TYPES = ("tuple_type", "list_type")
+_TABLE_TYPES = ("model_type", "model_attributes_type", "mapping_type", "dict_type")
 
 
 def _fields_at(location: list[str]) -> Iterable[str]:

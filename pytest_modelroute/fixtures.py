@@ -70,7 +70,6 @@ def _test_run(request: pytest.FixtureRequest) -> TestRun:
             folders=list(dict.fromkeys(path for path in folders if path is not None)),
             only_case=config.getoption("modelroute_case"),
             fail=lambda message: pytest.fail(message, pytrace=False),
-            skip=pytest.skip,
         )
     run: TestRun = item.stash[RUN]
     return run

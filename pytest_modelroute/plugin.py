@@ -99,9 +99,12 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     try:
         result = yield
     except BaseException as error:
+        if _shows_no_more(item, error):
+            return None
         # The code under test may have turned our refusal into an outage of its own: say first what was behind it.
         _fail_for(item, passed=False, error=error)
         raise
+    _shows_no_more(item, None)
     _fail_for(item, passed=True)
     return result
 
@@ -128,6 +131,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         summary = run.summary()
         if summary is not None:
             setattr(report, _EVALUATED, summary)
+    elif run is not None and report.when == "teardown":
+        del item.stash[RUN]  # a session of many tests must not keep every call of each
     return report
 
 
@@ -157,6 +162,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
 
+def _shows_no_more(item: pytest.Item, error: BaseException | None) -> bool:
+    """Whether a rerun of one case has shown it; skips a test that has no such case."""
+    run = item.stash.get(RUN, None)
+    if run is not None and run.lacks_case is not None:
+        pytest.skip(run.lacks_case)
+    return run is not None and run.has_shown_case(error)
+
+
 def _reports(reporter: Any, attribute: str) -> Iterator[Any]:
     """The reports that carry something of ours, whatever their outcome."""
     return (report for reports in reporter.stats.values() for report in reports if hasattr(report, attribute))
@@ -171,9 +184,8 @@ def _our_errors() -> type[Exception]:
 def _read_marks(marks: list[pytest.Mark], settings: Any) -> list[StepThreshold]:
     from pytest_modelroute.evaluation.thresholds import read_marks
 
-    steps: dict[str, Any] = {} if settings is None else settings.steps
-    defaults: dict[str, Any] = {} if settings is None else settings.thresholds
-    return read_marks([(mark.args, mark.kwargs) for mark in marks], steps=steps, defaults=defaults)
+    given = [(mark.args, mark.kwargs) for mark in marks]
+    return read_marks(given, steps=getattr(settings, "steps", {}), defaults=getattr(settings, "thresholds", {}))
 
 
 def _fail_for(item: pytest.Item, *, passed: bool, error: BaseException | None = None) -> None:

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 _SHOWN_CALLS = 20
 
 
+class CaseShown(BaseException):
+    """Ends a test once the one case that was asked for is shown: what it asserts of all cases does not hold of one."""
+
+
 class TestRun:
     """What the fixtures of one test share; knows nothing of pytest."""
 
@@ -43,7 +47,6 @@ class TestRun:
         folders: Sequence[Path],
         only_case: str | None,
         fail: Callable[[str], None],
-        skip: Callable[[str], None],
     ) -> None:
         """
         Nothing listens yet.
@@ -55,7 +58,6 @@ class TestRun:
             folders: Where case files are looked for.
             only_case: The case of --modelroute-case.
             fail: Fails the test with a message.
-            skip: Skips the test with a reason.
 
         """
         self._test = test
@@ -64,11 +66,13 @@ class TestRun:
         self._only_case = only_case
         self._summaries: list[dict[str, Any]] = []
         self._told: set[str] = set()
+        self._missed: list[str] = []
         self._interception: Interception | None = None
         self._evidence: CallLog | None = None
         self.wire = Wire(
             prices=settings.prices() if settings is not None else PriceBook(),
             provider_hosts=settings.provider_hosts() if settings is not None else (),
+            steps=settings.steps if settings is not None else (),
         )
         self.bench = Bench(
             wire=self.wire,
@@ -78,7 +82,6 @@ class TestRun:
             folders=folders,
             routes=settings.routes() if settings is not None else Routes(),
             only_case=only_case,
-            skip=skip,
         )
 
     @contextmanager
@@ -122,6 +125,17 @@ class TestRun:
         finally:
             guard.stop()
 
+    @property
+    def lacks_case(self) -> str | None:
+        """Why the test has nothing to show of the one case that was asked for; None where it has, or none was."""
+        if self._only_case is None or self._summaries:
+            return None
+        return f"it has no case {self._only_case!r}"
+
+    def has_shown_case(self, error: BaseException | None) -> bool:
+        """Whether the test was ended because the case that was asked for is shown."""
+        return isinstance(error, CaseShown)
+
     def failures(self, *, passed: bool, error: BaseException | None, full: bool) -> list[str]:
         """
         What fails the test and was not told yet.
@@ -133,8 +147,9 @@ class TestRun:
 
         """
         failures = self.wire.failures()
-        if passed and not failures:
-            failures = [*self._unevaluated(), *self._unused()]
+        if passed:
+            # Also a missed limit whose failure the test caught.
+            failures = [*failures, *self._missed] or [*self._unevaluated(), *self._unused()]
         news = [failure for failure in failures if failure not in self._told]
         self._told.update(news)
         # An error of ours needs no traceback of our insides.
@@ -161,7 +176,7 @@ class TestRun:
         bench = self.bench
         lines = [
             f"{call} was called but not awaited; write await {call.partition('(')[0]}(...)"
-            for call in sorted(bench.forgotten)
+            for call in sorted(bench.forgotten.values())
         ]
         lines += [
             missing_evaluation(threshold.step)
@@ -173,16 +188,19 @@ class TestRun:
     def _conclude(self, evaluation: StepEvaluation, verdict: Verdict) -> None:
         __tracebackhide__ = True
         if self._only_case is not None:
+            if not evaluation.results:
+                return
             result = evaluation.results[0]
             right = result.right and result.route_error is None
             self._summaries.append({"ok": right, "lines": describe_case(evaluation).splitlines()})
             if not right:
                 self._fail(describe_case(evaluation))
-            return
+            raise CaseShown
         self._summaries.append({"ok": verdict.ok, "lines": summarise(evaluation, verdict)})
         if not verdict.ok:
-            self._evidence = calls_of_worst(evaluation)
-            self._fail(describe_failure(evaluation, verdict, test=self._test))
+            self._evidence = calls_of_worst(evaluation, verdict)
+            self._missed.append(describe_failure(evaluation, verdict, test=self._test))
+            self._fail(self._missed[-1])
 
 
 def missing_evaluation(step: str) -> str:

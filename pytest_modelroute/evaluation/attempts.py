@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from pytest_modelroute.errors import EvaluationError, ScoreError
 from pytest_modelroute.evaluation.cases import MISSING, Case
 from pytest_modelroute.evaluation.results import CaseResult, StepEvaluation
 from pytest_modelroute.evaluation.routes import Routes
-from pytest_modelroute.evaluation.scorers import Scorer, pass_mark, read_score
+from pytest_modelroute.evaluation.scorers import Scorer, pass_mark, read_score, scorer_name
 from pytest_modelroute.evaluation.thresholds import StepThreshold
 from pytest_modelroute.evaluation.verdict import Verdict
 from pytest_modelroute.wire.call_log import CallLog, ProviderCall
@@ -44,12 +45,10 @@ class Bench:
     routes: Routes = field(default_factory=Routes)
     only_case: str | None = None
     "Run this case alone."
-    skip: Callable[[str], None] = lambda _reason: None
-    "Skips the test: the case asked for is not here."
     progress: Progress | None = None
     evaluated: set[str | None] = field(default_factory=set[str | None])
     "The steps that were evaluated."
-    forgotten: set[str] = field(default_factory=set[str])
+    forgotten: dict[object, str] = field(default_factory=dict[object, str])
     "Evaluations that were made by `aio` and not awaited."
 
 
@@ -79,6 +78,7 @@ class Attempt:
         self._error: Exception | None = None
         self._result: CaseResult | None = None
         self._elapsed = 0.0
+        self._who = ""
 
     def __enter__(self) -> None:
         """Begin, or go on: from here on calls and time belong to the case."""
@@ -121,6 +121,9 @@ class Attempt:
 
     def _read(self) -> CaseResult:
         case, plan = self._case, self._plan
+        if inspect.iscoroutine(self.output):
+            self.output.close()
+            raise EvaluationError(f"case {case.id!r}: run returned a coroutine that was never awaited")
         score = self._score() if self._error is None else None
         route = self._route()
         score = score if self._error is None else None
@@ -129,13 +132,16 @@ class Attempt:
             output=self.output,
             score=score,
             passed=score is not None and score >= pass_mark(plan.score),
-            error=None if self._error is None else describe_error(self._error),
+            error=None if self._error is None else self._who + describe_error(self._error),
             elapsed_s=self._elapsed,
             calls=self._calls or (),
             route=route,
             route_error=self._bench.routes.judge(route, case.expected_routes) if case.expected_routes else None,
             escalated=self._escalated(),
         )
+
+    def _fail(self, error: Exception, who: str) -> None:
+        self._error, self._who = error, who
 
     def _score(self) -> float | None:
         case, scorer = self._case, self._plan.score
@@ -145,7 +151,7 @@ class Attempt:
         except ScoreError as error:
             raise ScoreError(f"case {case.id!r}: {error}") from None
         except Exception as error:  # noqa: BLE001 - the user's scorer may raise anything: an error is not a wrong answer
-            self._error = error
+            self._fail(error, f"the scorer {scorer_name(scorer)} raised ")
             return None
 
     def _route(self) -> str | None:
@@ -153,11 +159,12 @@ class Attempt:
             try:
                 return self._plan.route(CallLog(self._calls))
             except Exception as error:  # noqa: BLE001 - the user's function may raise anything
-                self._error = error
-        completed = [call.model for call in self._calls if call.completed]
-        answers = [model for model in completed if model not in self._bench.routes.helpers]
-        # A model that both classifies and answers cannot be told apart by name: then the last call is the answer.
-        return (answers or completed or ("",))[-1] or None
+                self._fail(error, "the function route= raised ")
+        helpers = self._bench.routes.helpers
+        others = [call for call in self._calls if call.model not in helpers]
+        # A model that both classifies and answers cannot be told apart by name: where no other was called, it answered.
+        completed = [call.model for call in others or self._calls if call.completed]
+        return completed[-1] if completed else None
 
     def _escalated(self) -> bool:
         routes = self._bench.routes

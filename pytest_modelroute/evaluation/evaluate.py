@@ -25,7 +25,7 @@ from pytest_modelroute.evaluation.scorers import (
     scorer_name,
 )
 from pytest_modelroute.evaluation.thresholds import StepThreshold
-from pytest_modelroute.evaluation.verdict import judge
+from pytest_modelroute.evaluation.verdict import check_judgeable, judge
 from pytest_modelroute.wire.call_log import CallLog
 
 
@@ -77,12 +77,12 @@ class StepEvaluator:
         concurrency: int = 1,
     ) -> Coroutine[Any, Any, StepEvaluation]:
         """Do the same inside a running event loop: `await evaluate_step.aio(...)`."""
-        mark = f"evaluate_step.aio({cases if isinstance(cases, str | Path) else '...'})"
-        self._bench.forgotten.add(mark)
+        forgotten, token = self._bench.forgotten, object()
+        forgotten[token] = f"evaluate_step.aio({repr(str(cases)) if isinstance(cases, str | Path) else '...'})"
 
         async def evaluate() -> StepEvaluation:
             __tracebackhide__ = True
-            self._bench.forgotten.discard(mark)
+            forgotten.pop(token, None)
             plan = self._plan(cases, run, step, score, route, concurrency)
             return self._conclude(plan, await self._run_all_async(plan))
 
@@ -107,10 +107,10 @@ class StepEvaluator:
         loaded = load_cases(cases, folders=bench.folders)
         _check_expected(loaded, score)
         _check_routes(loaded, bench.routes)
+        if threshold is not None:
+            check_judgeable(threshold, loaded)
         if bench.only_case is not None:
             loaded = [case for case in loaded if case.id == bench.only_case]
-            if not loaded:
-                bench.skip(f"it has no case {bench.only_case!r}")
         return Plan(
             cases=loaded,
             run=run,
@@ -140,7 +140,7 @@ class StepEvaluator:
         return self._bench.declared(step)
 
     def _run_all(self, plan: Plan) -> list[CaseResult]:
-        if inspect.iscoroutinefunction(plan.run):
+        if inspect.iscoroutinefunction(plan.run) or inspect.iscoroutinefunction(getattr(plan.run, "__call__", None)):  # noqa: B004
             return self._in_new_loop(plan)
         if plan.concurrency > 1:
             return self._run_threads(plan) if self._bench.wire.clock is None else self._run_lanes(plan)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from enum import Enum
 from functools import cached_property
 from statistics import fmean
 from typing import Literal
@@ -15,6 +16,11 @@ from pytest_modelroute.evaluation.cases import MISSING, Case
 from pytest_modelroute.evaluation.routes import RouteError, Routes
 from pytest_modelroute.evaluation.statistics import Interval, Rate, f1_interval, f1_score, mean_interval, percentile
 from pytest_modelroute.wire.call_log import CallLog, ProviderCall
+
+
+def label_of(value: object) -> str:
+    """A value as a label; the value of a member of an enumeration."""
+    return str(value.value if isinstance(value, Enum) else value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +47,13 @@ class CaseResult:
     def right(self) -> bool:
         """Whether the score is full."""
         return self.score == 1.0
+
+    @property
+    def labels(self) -> tuple[str, str]:
+        """The expected and the given label."""
+        expected = label_of(self.case.expected_output)
+        given = expected if self.right else label_of(self.output)
+        return expected, given if self.right or given != expected else f"{given} ({type(self.output).__name__})"
 
     @property
     def cost_usd(self) -> Decimal:
@@ -92,7 +105,7 @@ class Latency:
     clock: Literal["virtual", "real"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class StepEvaluation:
     """
     A step's evaluation.
@@ -104,6 +117,10 @@ class StepEvaluation:
     results: Sequence[CaseResult]
     clock: Literal["virtual", "real"]
     routes: Routes = field(default_factory=Routes, repr=False)
+
+    def __repr__(self) -> str:
+        """The step, its size and its accuracy; not the results."""
+        return f"StepEvaluation(step={self.step!r}, n={self.n}, errors={len(self.errors)}, accuracy={self.accuracy!r})"
 
     @property
     def n(self) -> int:
@@ -147,12 +164,12 @@ class StepEvaluation:
 
     @cached_property
     def confusion(self) -> Counter[tuple[str, str]]:
-        """(expected label, given label) -> cases, of those that expect one."""
-        return Counter(
-            (str(result.case.expected_output), str(result.output))
-            for result in self.scored
-            if result.case.expected_output is not MISSING
-        )
+        """
+        (expected label, given label) -> cases, of those that expect one.
+
+        The scorer decides what is right: a right case was given its expected label, a wrong one never was.
+        """
+        return Counter(result.labels for result in self.scored if result.case.expected_output is not MISSING)
 
     @cached_property
     def labels(self) -> dict[str, LabelScores]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isnan
 from random import Random
@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import Final
 
 from pytest_modelroute.errors import EvaluationError
+from pytest_modelroute.evaluation.cases import MISSING, Case
 from pytest_modelroute.evaluation.results import LabelScores, StepEvaluation
 from pytest_modelroute.evaluation.statistics import (
     Interval,
@@ -72,6 +73,29 @@ class Verdict:
     def broken(self) -> tuple[Check, ...]:
         """The limits that do not hold."""
         return tuple(check for check in self.checks if not check.ok)
+
+
+def check_judgeable(threshold: StepThreshold, cases: Sequence[Case]) -> None:
+    """
+    Refuse a limit that these cases cannot show, before a model is asked.
+
+    Raises:
+        EvaluationError: A limit on routes without expected routes, on labels without expected outputs.
+
+    """
+    limits = set(threshold.limits)
+    if limits & _ROUTE_LIMITS and not any(case.expected_routes for case in cases):
+        raise EvaluationError(_NO_ROUTES)
+    if limits & _LABEL_LIMITS and all(case.expected_output is MISSING for case in cases):
+        raise EvaluationError(_NO_LABELS)
+
+
+_ROUTE_LIMITS: Final = {"max_misroute_rate", "max_underroute_rate", "max_overroute_rate"}
+_LABEL_LIMITS: Final = {"min_precision", "min_recall", "min_f1"}
+_NO_ROUTES: Final = "a limit on routes, but no case has an expected_route, so nothing would be measured"
+_NO_LABELS: Final = (
+    "a limit on precision, recall or F1, but no case has an expected_output, so nothing would be measured"
+)
 
 
 def judge(evaluation: StepEvaluation, threshold: StepThreshold | None) -> Verdict:
@@ -158,9 +182,7 @@ def _positive(evaluation: StepEvaluation, label: str) -> LabelScores:
 def _labelled(evaluation: StepEvaluation) -> StepEvaluation:
     """The evaluation, where its cases have labels at all."""
     if not evaluation.confusion:
-        raise EvaluationError(
-            "a limit on precision, recall or F1, but no case has an expected_output, so nothing would be measured"
-        )
+        raise EvaluationError(_NO_LABELS)
     return evaluation
 
 
@@ -242,7 +264,7 @@ def _overroutes(evaluation: StepEvaluation, _threshold: StepThreshold, confidenc
 
 def _routed(rate: Rate) -> Rate:
     if not rate.n:
-        raise EvaluationError("a limit on routes, but no case has an expected_route, so nothing would be measured")
+        raise EvaluationError(_NO_ROUTES)
     return rate
 
 

@@ -46,6 +46,8 @@ class PriceBook:
     "Model -> its price."
     by_provider: Mapping[tuple[str, str], Price] = field(default_factory=dict[tuple[str, str], Price])
     "(provider, model) -> its price there, which goes before."
+    aliases: Mapping[str, str] = field(default_factory=dict[str, str])
+    "Model -> its alias in the settings, for the message where it has no price."
 
     def cost(self, model: str, usage: Usage, *, provider: str | None = None) -> Decimal:
         """
@@ -61,10 +63,10 @@ class PriceBook:
 
         """
         price = self.by_provider.get((provider or "", model)) or self.own.get(model)
-        return price.cost(usage) if price is not None else _listed_cost(model, usage, provider)
+        return price.cost(usage) if price is not None else _listed_cost(model, usage, provider, self.aliases.get(model))
 
 
-def _listed_cost(model: str, usage: Usage, provider: str | None) -> Decimal:
+def _listed_cost(model: str, usage: Usage, provider: str | None, alias: str | None) -> Decimal:
     from genai_prices import Usage as ListedUsage
     from genai_prices import calc_price
 
@@ -84,8 +86,8 @@ def _listed_cost(model: str, usage: Usage, provider: str | None) -> Decimal:
     whose = f" for {provider_id}" if provider_id else ""
     raise PriceUnknown(
         f"{model!r} has no price: genai-prices does not list it{whose} and the settings do not price it.\n"
-        "Price it in pyproject.toml, in USD per million tokens (0 for a model that costs nothing):\n"
-        "  [tool.modelroute.models.<alias>]\n"
+        "Price it in the settings, in USD per million tokens (0 for a model that costs nothing):\n"
+        f"  [tool.modelroute.models.{alias or '<alias>'}]\n"
         f'  model = "{model}"\n'
         "  input_price = 0.25\n"
         "  output_price = 2.00"

@@ -25,7 +25,8 @@ BASE_URLS: Final[Mapping[str, str]] = {
 }
 "Provider -> the base URL of its API. Any other name is fine where a base URL is given."
 
-_HOSTS: Final[Mapping[str, str]] = {url.split("/")[2]: provider for provider, url in BASE_URLS.items()}
+PROVIDER_HOSTS: Final[Mapping[str, str]] = {url.split("/")[2]: provider for provider, url in BASE_URLS.items()}
+"Host -> whose it is."
 
 
 def language_for(method: str, path: str) -> Language | None:
@@ -47,4 +48,4 @@ def provider_of(host: str, language: Language) -> str:
     """Whose host this is; azure for Azure's, and the owner of the language for hosts that are not known."""
     if host.endswith(".openai.azure.com"):
         return "azure"
-    return _HOSTS.get(host, language.provider)
+    return PROVIDER_HOSTS.get(host, language.provider)

@@ -24,7 +24,9 @@ def describe_ending(error: BaseException | None, *, full: bool) -> list[str]:
     if full:
         return ["the test itself ended with:\n" + "".join(traceback.format_exception(error)).rstrip()]
     places = "".join(f"\n  at {place}" for place in raise_sites(error))
-    return [f"the test itself ended with {type(error).__name__}: {error}{places}\n(all of it with --full-trace)"]
+    # A client wraps our refusal in an error of its own, words and all: they stand above already.
+    said = "" if "with scripted providers a test stays on this machine" in str(error) else f": {error}"
+    return [f"the test itself ended with {type(error).__name__}{said}{places}\n(all of it with --full-trace)"]
 
 
 def describe_own_error(error: BaseException | None) -> list[str]:

@@ -23,8 +23,19 @@ def show_value(value: float, unit: str) -> str:
     return f"{show_usd(Decimal(str(value)))} USD" if unit == "usd" else f"{value:.3f}"
 
 
+def show_miss(check: Check) -> str:
+    """A broken limit in a few words, for a headline: accuracy 0.855 < 0.90."""
+    unit = check.kind.unit
+    sign = "<" if check.kind.bound == "min" else ">"
+    if math.isnan(check.measured.value):
+        return f"{check.kind.measure} not measured"
+    return f"{check.kind.measure} {show_value(check.judged, unit)} {sign} {_limit(check.bound, unit)}"
+
+
 def show_interval(interval: Interval, unit: str, confidence: float) -> str:
     """An interval, with an open end where the cases cannot bound it."""
+    if math.isinf(interval.low) and math.isinf(interval.high):
+        return "too few cases for an interval"
     low, high = (_end(end, unit) for end in interval)
     return f"{confidence * 100:g}% {low} to {high}"
 

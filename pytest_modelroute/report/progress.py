@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Final
 
+from pytest_modelroute.wire.virtual_time import real_monotonic_ns
+
 _INTERVAL_NS: Final = 100_000_000
-_clock = time.monotonic_ns  # the real one: virtual time may stand still for the whole evaluation
 
 
 class ProgressLine:
@@ -22,7 +22,7 @@ class ProgressLine:
     def __call__(self, *, step: str | None, done: int, total: int, wrong: int) -> None:
         """Count a case; the last one clears the line."""
         self._wrong += wrong
-        now = _clock()
+        now = real_monotonic_ns()  # virtual time may stand still for the whole evaluation
         if done == total:
             self._rewrite("")
             self._wrong = 0

@@ -11,9 +11,8 @@ from pytest_modelroute.errors import PriceUnknown
 from pytest_modelroute.evaluation.cases import MISSING
 from pytest_modelroute.evaluation.results import CaseResult, StepEvaluation
 from pytest_modelroute.evaluation.statistics import Rate
-from pytest_modelroute.evaluation.thresholds import LIMITS
 from pytest_modelroute.evaluation.verdict import Verdict
-from pytest_modelroute.report.numbers import short, show_check, show_cost, show_usd, table
+from pytest_modelroute.report.numbers import short, show_check, show_cost, show_miss, show_usd, table
 from pytest_modelroute.wire.call_log import CallLog
 
 _WORST: Final = 5
@@ -36,7 +35,10 @@ def describe_failure(evaluation: StepEvaluation, verdict: Verdict, *, test: str)
         lines += ["", *_worst(evaluation, worst), *_confusion(evaluation), *_misroutes(evaluation)]
     if evaluation.calls and evaluation.scored:
         lines += ["", "by model that answered:", *_by_model(evaluation)]
-    for result in [*evaluation.errors, *worst][:1]:
+    extremes = _extremes(evaluation, verdict)
+    for what, results in extremes.items():
+        lines += ["", f"{what} cases:", *_by_figures(results)]
+    for result in [*evaluation.errors, *worst, *(case for cases in extremes.values() for case in cases)][:1]:
         lines += ["", f"rerun one case: pytest {quote(test)} {quote(f'--modelroute-case={result.case.id}')}"]
     return "\n".join(lines)
 
@@ -50,7 +52,7 @@ def describe_case(evaluation: StepEvaluation) -> str:
         lines += [
             f"case {case.id!r}{of_step}: {_outcome(result)}",
             f"  inputs    {short(case.inputs, 200)}",
-            f"  expected  {short(case.expected_output, 200)}" + _route_note(result),
+            f"  expected  {_expected(result, 200)}" + _route_note(result),
             f"  got       {short(result.error or result.output, 400)}",
             f"  answered  by {result.route or 'no model'}, {result.elapsed_s * 1000:.0f} ms ({evaluation.clock} time)",
         ]
@@ -58,9 +60,10 @@ def describe_case(evaluation: StepEvaluation) -> str:
     return "\n".join(lines)
 
 
-def calls_of_worst(evaluation: StepEvaluation, *, cases: int = 3) -> CallLog:
+def calls_of_worst(evaluation: StepEvaluation, verdict: Verdict, *, cases: int = 3) -> CallLog:
     """The calls of the worst cases and of those that ended in an error: the evidence of a failure."""
-    shown = [*evaluation.errors, *worst_cases(evaluation)][:cases]
+    extremes = [result for results in _extremes(evaluation, verdict).values() for result in results]
+    shown = [*evaluation.errors, *worst_cases(evaluation), *extremes][:cases]
     return CallLog(call for result in shown for call in result.calls)
 
 
@@ -71,6 +74,8 @@ def summarise(evaluation: StepEvaluation, verdict: Verdict) -> list[str]:
     if threshold is None and verdict.ok:
         word = "    "
     lines = [f"{word}  {evaluation.step or 'unnamed step'}: {_size(evaluation)}"]
+    if threshold is None:
+        lines.append("        no limits: nothing was judged")
     lines += [f"  {show_check(check, threshold.confidence if threshold else None)}" for check in verdict.checks]
     if not any(check.limit == "min_accuracy" for check in verdict.checks) and evaluation.accuracy.n:
         lines.append(f"        accuracy {evaluation.accuracy!r}")
@@ -91,9 +96,8 @@ def _counted(number: int, what: str) -> str:
 
 def _headline(evaluation: StepEvaluation, verdict: Verdict) -> str:
     name = f"step {evaluation.step!r}" if evaluation.step else "the evaluation"
-    broken = [LIMITS[check.limit].measure for check in verdict.broken]
-    if broken:
-        return f"{name} misses its limit on {' and '.join(broken)}: {_size(evaluation)}"
+    if verdict.broken:
+        return f"{name} misses its limit: {', '.join(map(show_miss, verdict.broken))}; {_size(evaluation)}"
     return f"{name} failed: {_size(evaluation)}"
 
 
@@ -129,7 +133,7 @@ def _worst(evaluation: StepEvaluation, worst: Sequence[CaseResult]) -> list[str]
     rows += [
         (
             result.case.id,
-            short(result.case.expected_output, 32),
+            _expected(result, 32),
             short(result.output, 32),
             result.route or "no model",
             " or ".join(result.case.expected_routes) if result.route_error else "",
@@ -146,7 +150,7 @@ def _worst(evaluation: StepEvaluation, worst: Sequence[CaseResult]) -> list[str]
 def _confusion(evaluation: StepEvaluation) -> list[str]:
     """The commonest confusion, and which model it came from."""
     wrong = [
-        (str(result.case.expected_output), str(result.output), result.route or "no model")
+        (*result.labels, result.route or "no model")
         for result in evaluation.scored
         if not result.right and result.case.expected_output is not MISSING
     ]
@@ -157,6 +161,33 @@ def _confusion(evaluation: StepEvaluation) -> list[str]:
     taken = f"{_counted(cases, 'case')} of {short(expected)!r} {'was' if cases == 1 else 'were'} taken"
     by = ", ".join(f"{model} {count}" for model, count in models.most_common(3))
     return [f"confusion that cost most: {taken} for {short(given)!r} (by {by})"]
+
+
+def _extremes(evaluation: StepEvaluation, verdict: Verdict) -> dict[str, list[CaseResult]]:
+    """The cases to look at where a limit on latency or cost is missed."""
+    units = {check.kind.unit for check in verdict.broken}
+    found: dict[str, list[CaseResult]] = {}
+    if "ms" in units:
+        found["slowest"] = sorted(evaluation.scored, key=lambda result: -result.elapsed_s)[:_WORST]
+    if "usd" in units:
+        found["dearest"] = sorted(evaluation.results, key=lambda result: -result.cost_usd)[:_WORST]
+    return found
+
+
+def _by_figures(results: Sequence[CaseResult]) -> list[str]:
+    rows = [("case", "elapsed", "cost USD", "calls", "answered by", "inputs")]
+    rows += [
+        (
+            result.case.id,
+            f"{result.elapsed_s * 1000:.0f} ms",
+            _cost([result]),
+            str(len(result.calls)),
+            result.route or "no model",
+            short(result.case.inputs),
+        )
+        for result in results
+    ]
+    return table(rows)
 
 
 def _misroutes(evaluation: StepEvaluation) -> list[str]:
@@ -198,6 +229,11 @@ def _cost(results: Sequence[CaseResult]) -> str:
     except PriceUnknown:
         return "unknown"
     return show_usd(total) if total else "0"
+
+
+def _expected(result: CaseResult, limit: int) -> str:
+    expected = result.case.expected_output
+    return "" if expected is MISSING else short(expected, limit)
 
 
 def _outcome(result: CaseResult) -> str:

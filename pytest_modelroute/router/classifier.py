@@ -29,7 +29,7 @@ class LLMClassifier:
     """
 
     def __init__(
-        self, client: ModelClient, model: str, *, labels: Mapping[str, str] = LABELS, strongest: str = "large"
+        self, client: ModelClient, model: str, *, labels: Mapping[str, str] = LABELS, strongest: str | None = None
     ) -> None:
         """
         Ask nobody yet.
@@ -38,13 +38,13 @@ class LLMClassifier:
             client: Sends the question.
             model: The alias of the model that is asked.
             labels: Label -> tier.
-            strongest: The tier for everything that is not understood.
+            strongest: The tier for everything that is not understood; the last of the settings where left out.
 
         """
         self._client = client
         self._model = model
         self._labels = {label.casefold(): tier for label, tier in labels.items()}
-        self._strongest = strongest
+        self._strongest = client.settings.tiers[-1] if strongest is None else strongest
 
     @property
     def model(self) -> str:

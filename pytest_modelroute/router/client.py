@@ -72,6 +72,11 @@ class ModelClient:
         self._timeout = timeout
         self._injected = clock, sleep, asleep
 
+    @property
+    def settings(self) -> Settings:
+        """Where the models are declared."""
+        return self._settings
+
     def send(self, alias: str, request: ModelRequest) -> ModelResponse:
         """
         Send a request to a model.

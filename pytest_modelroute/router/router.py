@@ -68,7 +68,7 @@ class ModelRouter:
         What a request will cost, without a call.
 
         Input tokens are estimated at four characters each. A dynamic step is estimated by the dearest model that it may
-        be sent to, with the classifier's call on top: an upper bound.
+        be sent to, with the classifier's call on top. Tools and images are not counted.
 
         Args:
             request: What would be routed.
@@ -79,7 +79,8 @@ class ModelRouter:
 
         """
         step = self._step(request)
-        limit = int(request.params.get("max_tokens") or output_tokens)
+        params = request.params
+        limit = int(params.get("max_tokens") or params.get("max_completion_tokens") or output_tokens)
         if step.model != "dynamic":
             return self._estimate(step.model, request, limit)
         classifier = self._classifier_of(step, request)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from decimal import Decimal
+from difflib import get_close_matches
 from typing import Any, overload
 
-from pytest_modelroute.errors import PriceUnknown
+from pytest_modelroute.errors import EvaluationError, PriceUnknown
 from pytest_modelroute.providers.exchange import Message, ProviderReply, ProviderRequest, Tool, Usage
 from pytest_modelroute.providers.prices import PriceBook
 from pytest_modelroute.wire.labels import attributed, step_label
@@ -102,6 +103,9 @@ class ProviderCall:
         """
         What the call costs; 0 for one that was answered with an error.
 
+        A call that the client gave up (a cancelled task, a closed stream, its own timeout) costs its input and the
+        share of its output that was made by then.
+
         Raises:
             PriceUnknown: The model has no price, or the reply reported no usage.
 
@@ -119,9 +123,10 @@ class ProviderCall:
 class CallLog(Sequence[ProviderCall]):
     """The provider calls of a test in the order in which they were sent."""
 
-    def __init__(self, calls: Iterable[ProviderCall] = ()) -> None:
-        """A log that holds these calls already."""
+    def __init__(self, calls: Iterable[ProviderCall] = (), *, steps: Iterable[str] = ()) -> None:
+        """A log that holds these calls already; `steps` are the declared ones, empty where none are."""
         self._calls = list(calls)
+        self._steps = frozenset(steps)
 
     @overload
     def __getitem__(self, index: int) -> ProviderCall: ...
@@ -129,7 +134,7 @@ class CallLog(Sequence[ProviderCall]):
     def __getitem__(self, index: slice) -> CallLog: ...
     def __getitem__(self, index: int | slice) -> ProviderCall | CallLog:
         """One call, or a part of the log."""
-        return CallLog(self._calls[index]) if isinstance(index, slice) else self._calls[index]
+        return CallLog(self._calls[index], steps=self._steps) if isinstance(index, slice) else self._calls[index]
 
     def __len__(self) -> int:
         """How many calls were sent."""
@@ -155,19 +160,28 @@ class CallLog(Sequence[ProviderCall]):
 
     def step(self, name: str) -> CallLog:
         """The calls of one step."""
-        return CallLog(call for call in self._calls if call.step == name)
+        self._check_step(name)
+        return CallLog((call for call in self._calls if call.step == name), steps=self._steps)
 
     def case(self, id: str) -> CallLog:  # noqa: A002 - the word that cases use
         """The calls of one case."""
-        return CallLog(call for call in self._calls if call.case == id)
+        return CallLog((call for call in self._calls if call.case == id), steps=self._steps)
 
     def label(self, *, step: str) -> AbstractContextManager[None]:
         """Label the calls of a block with a step."""
+        self._check_step(step)
         return step_label(step)
 
     def attribute(self, function: Callable[..., Any], *, step: str) -> AbstractContextManager[None]:
         """Label the calls that a function makes with a step, without a change to its code, for this block."""
+        self._check_step(step)
         return attributed(function, step)
+
+    def _check_step(self, name: str) -> None:
+        if self._steps and name not in self._steps:
+            nearest = get_close_matches(name, self._steps, n=1)
+            hint = f"did you mean {nearest[0]!r}?" if nearest else f"declared are: {', '.join(sorted(self._steps))}"
+            raise EvaluationError(f"there is no step {name!r} in the settings; {hint}")
 
     def table(self, *, limit: int | None = None) -> str:
         """

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import count
+from math import ceil
 
 from pytest_modelroute.errors import MalformedExchange, UnscriptedCall, VirtualTimeError
 from pytest_modelroute.providers.language import Language
@@ -36,16 +38,19 @@ class Wire:
 
     """
 
-    def __init__(self, *, prices: PriceBook, provider_hosts: Sequence[tuple[str, str]] = ()) -> None:
+    def __init__(
+        self, *, prices: PriceBook, provider_hosts: Sequence[tuple[str, str]] = (), steps: Iterable[str] = ()
+    ) -> None:
         """
         An empty wire.
 
         Args:
             prices: What calls cost.
             provider_hosts: (host, provider) pairs beyond the known ones.
+            steps: The declared steps; empty where none are.
 
         """
-        self.calls = CallLog()
+        self.calls = CallLog(steps=steps)
         self.scripts: MockProviders | None = None
         self.guard: NetworkGuard | None = None
         self.clock: VirtualTime | None = None
@@ -96,7 +101,9 @@ class Wire:
             yield
             return
         spoken = ", ".join(language.name for language in LANGUAGES)
-        with self.guard.sending(f"{method} {url} is no provider call that scripts can answer (they speak {spoken})"):
+        with self.guard.sending(
+            f"{method} {url} is no provider call that scripts of this version can answer (they speak {spoken})"
+        ):
             if by_proxy and not self.guard.allows(host):
                 self.guard.refuse(host)
             yield
@@ -179,6 +186,13 @@ class Exchange:
         self.answer = answer
         self._language = language
         self._ended = False
+        self._frames_sent = 0
+
+    def frame_sent(self) -> None:
+        """A piece of a scripted stream has come; the last one holds the end marker and completes the call."""
+        self._frames_sent += 1
+        if self.answer is not None and self._frames_sent == len(self.answer.frames):
+            self.end()
 
     def begin(self, status: int) -> None:
         """The head of the response has come."""
@@ -224,8 +238,21 @@ class Exchange:
         if answer is not None and answer.fault is not None and error != "cancelled":
             error = error or answer.fault.kind
         call.error = call.error or error
-        if answer is not None and call.error is None:
+        if answer is None:
+            return
+        if call.error is None:
             call.reply, call.usage = answer.reply, answer.usage
+        elif answer.usage is not None and (share := self._share(answer, call.latency_s)):
+            # A call that the client gave up is billed as far as it ran: its input, and its share of the output.
+            ran = {name: ceil(getattr(answer.usage, name) * share) for name in ("output", "reasoning")}
+            call.usage = replace(answer.usage, **ran)
+
+    def _share(self, answer: Answer, elapsed_s: float) -> float:
+        """How much of its output a provider has made by the time that the client gives up: by pieces, else by time."""
+        if self._frames_sent:
+            return self._frames_sent / len(answer.frames)
+        whole = answer.delay + sum(gap for gap, _frame in answer.frames)
+        return min(1.0, elapsed_s / whole) if whole else 0.0
 
     @contextmanager
     def watching(self) -> Generator[None]:

@@ -228,26 +228,22 @@ class _Frames:
                 raise self._library.ReadTimeout("The read operation timed out", request=self._request)
             yield gap, frame
 
-    def _arrived(self, frame: bytes) -> None:
-        """Clients stop reading at the end marker, which the last frame holds: then the exchange is complete."""
-        answer = self._exchange.answer
-        if answer is not None and frame is answer.frames[-1][1]:
-            self._exchange.end()
-
     def __iter__(self) -> Iterator[bytes]:
         for gap, frame in self._rest:
             if gap:
                 self._exchange.wire.sleep(gap)
-            self._arrived(frame)
             if frame:
+                # Before it is handed over: clients stop reading at the end marker.
+                self._exchange.frame_sent()
                 yield frame
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for gap, frame in self._rest:
             if gap:
                 await self._exchange.wire.asleep(gap)
-            self._arrived(frame)
             if frame:
+                # Before it is handed over: clients stop reading at the end marker.
+                self._exchange.frame_sent()
                 yield frame
 
     def close(self) -> None:

@@ -59,6 +59,8 @@ def attributed(function: Callable[..., Any], step: str) -> Generator[None]:
         EvaluationError: Nothing importable holds the function, so that wrapping it would change nothing.
 
     """
+    if not callable(function):
+        raise EvaluationError(f"call_log.attribute takes the function itself, not {function!r}")
     places = list(_places(function))
     if not places:
         raise _not_labelled(function, step)

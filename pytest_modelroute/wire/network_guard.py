@@ -20,6 +20,7 @@ from types import FrameType
 from typing import Any, Final, cast
 
 from pytest_modelroute.errors import NetworkBlocked
+from pytest_modelroute.providers.registry import PROVIDER_HOSTS
 from pytest_modelroute.wire.places import call_site
 
 _PLUMBING: Final = frozenset(
@@ -72,12 +73,13 @@ class NetworkGuard:
             NetworkBlocked: Always.
 
         """
+        site = call_site()
         message = (
             f"a connection to {host} was refused ({' > '.join(_clients(inspect.currentframe())) or 'socket'}): "
             "with scripted providers a test stays on this machine.\n"
             + (f"  {_sent.get()}\n" if _sent.get() else "")
-            + f"  called at {call_site() or 'a place outside of your code'}\n"
-            + f'To allow this host: allow_hosts = ["{host}"] in [tool.modelroute]'
+            + (f"  called at {site}\n" if site else "")
+            + _advice(host, _sent.get())
         )
         if not any(known.startswith(message.partition("\n")[0]) for known in self.refused):
             self.refused.append(message)
@@ -96,6 +98,7 @@ class NetworkGuard:
             self._replace(socket.socket, name, self._guard_send)
         for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr"):
             self._replace(socket, name, self._guard_lookup)
+        self._replace(socket, "getnameinfo", self._guard_reverse_lookup)
         self._replace(base_events.BaseEventLoop, "getaddrinfo", self._guard_loop_lookup)
 
     def stop(self) -> None:
@@ -135,6 +138,13 @@ class NetworkGuard:
 
         return lookup
 
+    def _guard_reverse_lookup(self, original: Any) -> Any:
+        def lookup(address: Any, flags: int) -> Any:
+            self._check_name(address[0])
+            return original(address, flags)
+
+        return lookup
+
     def _guard_loop_lookup(self, original: Any) -> Any:
         async def getaddrinfo(loop: Any, host: Any, *rest: Any, **options: Any) -> Any:
             # Here, and not in the thread that resolves: only this stack still shows the client.
@@ -168,6 +178,14 @@ class NetworkGuard:
             host = given.decode("ascii", errors="replace") if isinstance(given, bytes | bytearray) else str(given)
             if not self.allows(host):
                 self.refuse(host)
+
+
+def _advice(host: str, sent: str) -> str:
+    """What to do about a refused connection; never to let a test reach a provider that bills it."""
+    if host in PROVIDER_HOSTS:
+        return "This host belongs to a provider, so it cannot be allowed by advice: script the call, or mock this API."
+    own = f'To answer it: mock_providers.http.route(host="{host}").respond(...)\n' if sent else ""
+    return f'{own}To allow this host: allow_hosts = ["{host}"] in [tool.modelroute]'
 
 
 def _plain(host: str) -> str:

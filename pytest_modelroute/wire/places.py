@@ -13,7 +13,7 @@ from typing import Final
 
 _OURS: Final = str(Path(__file__).parent.parent)
 _LIBRARIES: Final = tuple(
-    {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")} | {_OURS, "<"}
+    {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib", "scripts")} | {_OURS, "<"}
 )
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from heapq import merge
 from threading import RLock
 from typing import TYPE_CHECKING, Final
 
 from pytest_modelroute.errors import ScriptError, ScriptRaised, UnscriptedCall
+from pytest_modelroute.providers.exchange import Usage
 from pytest_modelroute.providers.language import Language
 from pytest_modelroute.providers.registry import BASE_URLS
 from pytest_modelroute.wire.answers import Answer
@@ -100,22 +102,26 @@ class MockProviders:
         self._check_names(conditions, where)
         self._check_hidden(conditions, where)
         number = len(self._scripts) + 1
-        script = Script(conditions, number=number, where=where, optional=optional, revive=self._enlist)
+        script = Script(
+            conditions, number=number, where=where, optional=optional, revive=self._enlist, ended=self._note_endless
+        )
         self._scripts.append(script)
         self._enlist(script)
         return script
 
-    def otherwise(self, source: Source, *, latency: Seconds = 0.0) -> None:
-        """
-        Answer every call that no script answers; without it such a call fails the test.
-
-        Args:
-            source: As for `replies`.
-            latency: As for `replies`.
-
-        """
+    def otherwise(
+        self,
+        source: Source,
+        *,
+        usage: Usage | Mapping[str, int] | None = None,
+        latency: Seconds = 0.0,
+        ttft: float | None = None,
+        chunks: int | Sequence[str] | None = None,
+        model: str | None = None,
+    ) -> None:
+        """Answer every call that no script answers, as `replies` does; without it such a call fails the test."""
         self._default = Script(Conditions(), number=0, where=script_site(), optional=True)
-        self._default.replies(source, latency=latency)
+        self._default.replies(source, usage=usage, latency=latency, ttft=ttft, chunks=chunks, model=model)
 
     def answer(self, call: ProviderCall, language: Language) -> Answer:
         """
@@ -150,7 +156,7 @@ class MockProviders:
         ]
         return "\n".join(
             [
-                "scripts were never used, so something that this test expects did not happen:",
+                "scripts were not used up, so something that this test expects did not happen:",
                 *shown,
                 *self._suggestions(),
                 f"models asked for: {asked or 'none'}",
@@ -207,21 +213,22 @@ class MockProviders:
                 raise ScriptError(f"{conditions} can never match: there is no {what} {value!r}; {hint} ({where})")
 
     def _check_hidden(self, conditions: Conditions, where: str) -> None:
-        if self._scripts:
-            self._note_endless(self._scripts[-1])
-        for name in (*(conditions.models or ()), None):
-            for script in self._endless.get(name, ()):
-                if script.conditions.cover(conditions):
-                    raise ScriptError(
-                        f"{conditions} ({where}) can never match: an earlier script answers all such calls, for ever:\n"
-                        f"  {script}\n"
-                        "Put the narrower script first, give the earlier one an end, or make it the default: "
-                        "mock_providers.otherwise(...)"
-                    )
+        hiding: list[Script] = []
+        for name in conditions.models or (None,):
+            part = conditions if name is None else replace(conditions, models=(name,))
+            known = [*self._endless.get(name, ()), *(self._endless.get(None, ()) if name is not None else ())]
+            hiding += [script for script in known if script.conditions.cover(part)][:1]
+        if len(hiding) == len(conditions.models or (None,)):
+            raise ScriptError(
+                f"{conditions} ({where}) can never match: an earlier script answers all such calls, for ever:\n"
+                + "".join(f"  {script}\n" for script in dict.fromkeys(hiding))
+                + "Put the narrower script first, give the earlier one an end, or make it the default: "
+                "mock_providers.otherwise(...)"
+            )
 
     def _note_endless(self, script: Script) -> None:
-        """Keep the few scripts that can hide later ones; a script is known to be complete when the next is begun."""
-        if script.endless and script.conditions.when is None:
+        """Keep the few scripts that can hide later ones."""
+        if script.conditions.when is None:
             for name in script.conditions.models or (None,):
                 self._endless.setdefault(name, []).append(script)
 
@@ -235,6 +242,8 @@ class MockProviders:
         return lines
 
     def _describe_unscripted(self, call: ProviderCall) -> str:
+        site = call_site()
+        nearest = get_close_matches(call.model, self._by_model, n=1)
         labels = "".join(f"  {name} {value!r}" for name, value in (("step", call.step), ("case", call.case)) if value)
         prompt = call.prompt if len(call.prompt) <= 100 else call.prompt[:100] + "..."  # noqa: PLR2004
         scripts = [f"  {script}: {self._why_not(script, call)}" for script in self._scripts[:_SHOWN_SCRIPTS]]
@@ -245,8 +254,13 @@ class MockProviders:
                 "no script answers this provider call:",
                 f"  POST {call.url}  model {call.model!r}{labels}",
                 f"  prompt: {prompt!r}",
-                f"  called at {call_site() or 'a place outside of your code'}",
+                *([f"  called at {site}"] if site else []),
                 *(["scripts, and why they do not answer:", *scripts] if scripts else ["no script was made"]),
+                *(
+                    [f"did the script for {nearest[0]!r} mean {call.model!r}?"]
+                    if nearest != [call.model] and nearest
+                    else []
+                ),
                 f"If the call is right, script it: mock_providers.on(model={call.model!r}).replies(...)",
                 "or answer everything else alike: mock_providers.otherwise(...)",
             ]

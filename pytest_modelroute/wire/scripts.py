@@ -95,9 +95,11 @@ class Script:
         where: str,
         optional: bool,
         revive: Callable[[Script], None] = lambda _script: None,
+        ended: Callable[[Script], None] = lambda _script: None,
     ) -> None:
-        """Start without a stage; `where` is for messages, `revive` is told of a stage added to a used-up script."""
+        """Start without a stage; `revive` is told of a stage added to a used-up script, `ended` of one without an end."""
         self._revive = revive
+        self._ended = ended
         self.conditions = conditions
         self.number = number
         self.where = where
@@ -250,6 +252,8 @@ class Script:
         if self.spent:
             self._revive(self)
         self._stages.append(stage)
+        if stage.limit is None:
+            self._ended(self)
         return self
 
     def _next_stage(self) -> _Stage:

@@ -10,6 +10,7 @@ latency of 0.5 s measures as 500 ms, not as 500.0000004, and a limit of 500 ms h
 from __future__ import annotations
 
 import asyncio
+import inspect
 import sys
 import time
 from collections.abc import Callable, Generator
@@ -36,10 +37,12 @@ _MACHINERY: Final = sys.stdlib_module_names | {
     "pytest_asyncio",
     "pytest_timeout",
     "pytest_modelroute",
+    "trio",
+    "outcome",
 }
 "Modules that keep the real clocks even where they hold them by name: the test run is not the code under test."
 
-_real_monotonic_ns = time.monotonic_ns
+real_monotonic_ns = time.monotonic_ns
 _real_perf_counter_ns = time.perf_counter_ns
 _real_time_ns = time.time_ns
 
@@ -131,7 +134,7 @@ class VirtualTime:
     def start(self) -> None:
         """Take over the clocks of `time` for this thread, and the event loops that run on it."""
         self._timelines[get_ident()] = self._main
-        self._bases = (_real_monotonic_ns(), _real_perf_counter_ns(), _real_time_ns())
+        self._bases = (real_monotonic_ns(), _real_perf_counter_ns(), _real_time_ns())
         _active.append(self)
         for module in list(sys.modules.values()):
             if module is time or _is_under_test(module):
@@ -196,33 +199,49 @@ _active: list[VirtualTime] = []
 "The clocks that were started, the newest last: a test that runs pytest may have one inside of another."
 
 
-def _clock(kind: int, real: Callable[[], int]) -> Callable[[], int]:
-    def read() -> int:
-        virtual = _active[-1].read(kind) if _active else None
-        return real() if virtual is None else virtual
+_WAITS_FOR_REAL: Final = frozenset(
+    {"subprocess", "multiprocessing", "concurrent", "threading", "queue", "socketserver", "selectors"}
+)
+"Of the standard library: what waits for threads and processes, which do not live in virtual time."
 
-    return read
+
+def _read(kind: int) -> int | None:
+    """A clock for the caller of a stand-in; None where it is to have the real one."""
+    if not _active:
+        return None
+    frame = inspect.currentframe()
+    for _ in range(2):  # from here to the stand-in, and to who called it
+        frame = frame.f_back if frame is not None else None
+    caller = "" if frame is None else str(frame.f_globals.get("__name__", ""))
+    return None if caller.partition(".")[0] in _WAITS_FOR_REAL else _active[-1].read(kind)
 
 
 def _sleep(seconds: float, /) -> None:
-    if seconds >= 0 and _active and _active[-1].read(_MONOTONIC) is not None:
+    if seconds >= 0 and _read(_MONOTONIC) is not None:
         _active[-1].sleep(seconds)
     else:
         _REAL["sleep"](seconds)
 
 
-_monotonic_ns = _clock(_MONOTONIC, time.monotonic_ns)
-_perf_counter_ns = _clock(_PERF_COUNTER, time.perf_counter_ns)
-_time_ns = _clock(_WALL, time.time_ns)
+def _stand_in(kind: int, real: Callable[[], Any], per_second: int) -> Callable[[], Any]:
+    def clock() -> Any:
+        virtual = _read(kind)
+        if virtual is None:
+            return real()
+        return virtual / _NANO if per_second == 1 else virtual
+
+    return clock
+
+
 _REAL: Final[dict[str, Any]] = {name: getattr(time, name) for name in _CLOCKS}
 _STAND_INS: Final[dict[str, Any]] = {
     "sleep": _sleep,
-    "time": lambda: _time_ns() / _NANO,
-    "monotonic": lambda: _monotonic_ns() / _NANO,
-    "perf_counter": lambda: _perf_counter_ns() / _NANO,
-    "time_ns": _time_ns,
-    "monotonic_ns": _monotonic_ns,
-    "perf_counter_ns": _perf_counter_ns,
+    "time": _stand_in(_WALL, time.time, 1),
+    "monotonic": _stand_in(_MONOTONIC, time.monotonic, 1),
+    "perf_counter": _stand_in(_PERF_COUNTER, time.perf_counter, 1),
+    "time_ns": _stand_in(_WALL, time.time_ns, _NANO),
+    "monotonic_ns": _stand_in(_MONOTONIC, time.monotonic_ns, _NANO),
+    "perf_counter_ns": _stand_in(_PERF_COUNTER, time.perf_counter_ns, _NANO),
 }
 "One of each for all tests: a module that is imported in a test, and keeps one by name, has the real clock afterwards."
 _UNCONTROLLED: Final = (

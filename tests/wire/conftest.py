@@ -40,9 +40,7 @@ def new_run() -> Callable[[], TestRun]:
     """Make what the fixtures of one test share, for tests that need one for each example."""
 
     def make() -> TestRun:
-        return TestRun(
-            test="test", settings=None, thresholds=[], folders=[], only_case=None, fail=pytest.fail, skip=pytest.skip
-        )
+        return TestRun(test="test", settings=None, thresholds=[], folders=[], only_case=None, fail=pytest.fail)
 
     return make
 

@@ -126,7 +126,7 @@ def test_an_unused_script_fails(run: Run) -> None:
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
-            "scripts were never used, so something that this test expects did not happen:",
+            "scripts were not used up, so something that this test expects did not happen:",
             "  on(model='m').replies('ok')  (test_it.py:12): never used",
             "models asked for: none",
             "If that is fine: mock_providers.on(..., optional=True)",
