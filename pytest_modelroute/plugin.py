@@ -8,7 +8,6 @@ installed and unused, costs nothing.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -55,10 +54,10 @@ def pytest_configure(config: pytest.Config) -> None:
     explicit = config.getoption("modelroute_config")
     files = SettingsFiles(None if explicit is None else (config.invocation_params.dir / explicit).resolve())
     config.stash[SETTINGS] = files
-    for argument in [config.rootpath, *(Path(argument.partition("::")[0]) for argument in config.args)]:
-        folder = (config.invocation_params.dir / argument).resolve()
+    for argument in [str(config.rootpath), *config.args]:
+        path = (config.invocation_params.dir / argument.partition("::")[0]).resolve()
         try:
-            files.at(folder if folder.is_dir() else folder.parent)
+            files.at(path if path.is_dir() else path.parent)
         except _our_errors() as error:
             raise pytest.UsageError(str(error)) from None
 
@@ -110,11 +109,10 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
     """Fail also for what happened after the test, while its fixtures were torn down."""
-    result = yield
+    yield
     _fail_for(item, passed=False)
-    return result
 
 
 @pytest.hookimpl(wrapper=True)
@@ -165,9 +163,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def _shows_no_more(item: pytest.Item, error: BaseException | None) -> bool:
     """Whether a rerun of one case has shown it; skips a test that has no such case."""
     run = item.stash.get(RUN, None)
-    if run is not None and run.lacks_case is not None:
-        pytest.skip(run.lacks_case)
-    return run is not None and run.has_shown_case(error)
+    if run is None or run.lacks_case is None:
+        return run is not None and run.has_shown_case(error)
+    pytest.skip(run.lacks_case)
 
 
 def _reports(reporter: Any, attribute: str) -> Iterator[Any]:
@@ -190,13 +188,12 @@ def _read_marks(marks: list[pytest.Mark], settings: Any) -> list[StepThreshold]:
 
 def _fail_for(item: pytest.Item, *, passed: bool, error: BaseException | None = None) -> None:
     run = item.stash.get(RUN, None)
+    failures: list[str] = []
     if run is not None:
         failures = run.failures(passed=passed, error=error, full=bool(item.config.getoption("fulltrace")))
     elif passed and item.stash.get(THRESHOLDS, None):
         from pytest_modelroute.testrun import missing_evaluation
 
         failures = [missing_evaluation(threshold.step) for threshold in item.stash[THRESHOLDS]]
-    else:
-        return
     if failures:
         raise pytest.fail.Exception("\n\n".join(failures), pytrace=False) from None

@@ -97,7 +97,18 @@ class Script:
         revive: Callable[[Script], None] = lambda _script: None,
         ended: Callable[[Script], None] = lambda _script: None,
     ) -> None:
-        """Start without a stage; `revive` is told of a stage added to a used-up script, `ended` of one without an end."""
+        """
+        Start without a stage.
+
+        Args:
+            conditions: Which calls are answered.
+            number: Its place in the order of their making.
+            where: File and line, for messages.
+            optional: Whether it may stay unused.
+            revive: Told of a stage that is added when the earlier ones are used up.
+            ended: Told of a stage that goes on for ever.
+
+        """
         self._revive = revive
         self._ended = ended
         self.conditions = conditions

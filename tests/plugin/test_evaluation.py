@@ -58,7 +58,7 @@ def test_a_failure_reads_from_the_verdict_to_the_next_command(pytester: pytest.P
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
-            "step 'classify_intent' misses its limit on accuracy: 4 cases, virtual time",
+            "step 'classify_intent' misses its limit: accuracy 0.750 < 0.90; 4 cases, virtual time",
             "  FAIL  accuracy 0.750 (3/4, 95% 0.301 to 0.954)  limit min_accuracy=0.90",
             "  ok    p95 latency 180 ms (n=4, 95% 180 to unbounded)  limit max_latency_ms=500",
             "",
@@ -188,7 +188,7 @@ def test_limits_of_the_settings_judge_a_step_without_a_marker(pytester: pytest.P
     )
     result = run()
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["step 'upper' misses its limit on accuracy: 1 case, real time"])
+    result.stdout.fnmatch_lines(["step 'upper' misses its limit: accuracy 0.000 < 0.90; 1 case, real time"])
 
 
 @pytest.mark.usefixtures("classify")
@@ -239,3 +239,74 @@ def test_the_summary_is_the_same_under_xdist(pytester: pytest.Pytester, run: Run
     section = serial[start + 1 : start + 5]
     assert section[0].startswith("PASS  classify_intent")
     assert all(line in parallel for line in section)
+
+
+@pytest.mark.parametrize(
+    "caught",
+    [
+        "with pytest.raises(pytest.fail.Exception):\n                ",
+        "with contextlib.suppress(BaseException):\n                ",
+    ],
+    ids=["expected", "suppressed"],
+)
+def test_a_verdict_that_the_test_caught_still_fails_it(pytester: pytest.Pytester, run: Run, caught: str) -> None:
+    """A missed limit cannot be swallowed by the test around it."""
+    pytester.makepyfile(
+        f"""
+        import contextlib
+
+        import pytest
+
+        @pytest.mark.step_threshold("upper", min_accuracy=0.9)
+        def test_upper(evaluate_step):
+            {caught}evaluate_step([{{"inputs": "a", "expected_output": "b"}}], run=str.upper)
+        """
+    )
+    result = run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["step 'upper' misses its limit: accuracy 0.000 < 0.90; 1 case, real time"])
+
+
+def test_a_missed_limit_on_latency_names_the_slowest_cases(pytester: pytest.Pytester, run: Run) -> None:
+    """Where answers are right and late, the cases to look at are the slow ones, with the command to rerun one."""
+    pytester.makepyfile(
+        """
+        import time
+
+        import pytest
+
+        def answer(seconds):
+            time.sleep(seconds)
+            return "done"
+
+        @pytest.mark.step_threshold("answer", max_latency_ms=500)
+        def test_answer(evaluate_step, virtual_time):
+            cases = [{"id": f"wait-{n}", "inputs": n / 10, "expected_output": "done"} for n in range(1, 9)]
+            evaluate_step(cases, run=answer)
+        """
+    )
+    run().stdout.fnmatch_lines(
+        [
+            "step 'answer' misses its limit: p95 latency 800 ms > 500; 8 cases, virtual time",
+            "slowest cases:",
+            "  case    elapsed  cost USD  calls  answered by  inputs",
+            "  wait-8  800 ms   0         0      no model     0.8",
+            "rerun one case: pytest *.py::test_answer --modelroute-case=wait-8",
+        ]
+    )
+
+
+def test_limits_that_the_cases_cannot_show_are_refused_before_the_run(pytester: pytest.Pytester, run: Run) -> None:
+    """A limit on routes without an expected route costs no call."""
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.step_threshold("answer", max_misroute_rate=0.1)
+        def test_answer(evaluate_step):
+            evaluate_step([{"inputs": "it ran", "expected_output": "A"}], run=print)
+        """
+    )
+    result = run("-s")
+    result.stdout.fnmatch_lines(["a limit on routes, but no case has an expected_route, so nothing would be measured"])
+    result.stdout.no_fnmatch_line("it ran")

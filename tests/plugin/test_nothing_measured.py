@@ -94,3 +94,26 @@ def test_an_empty_list_of_cases_fails(pytester: pytest.Pytester, run: Run) -> No
     result = run()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*there is no case, so nothing would be measured"])
+
+
+@pytest.mark.filterwarnings("ignore:coroutine 'StepEvaluator.aio")
+def test_one_evaluation_that_is_awaited_does_not_forgive_another(pytester: pytest.Pytester, run: Run) -> None:
+    """Of two evaluations the one that was forgotten is still missed."""
+    pytester.makepyfile(
+        f"""
+        import asyncio
+
+        import pytest
+
+        {MARK}
+        def test_step(evaluate_step):
+            async def both():
+                evaluate_step.aio([{{"inputs": "a", "expected_output": "wrong"}}], run=str)
+                await evaluate_step.aio([{{"inputs": "a", "expected_output": "a"}}], run=str)
+
+            asyncio.run(both())
+        """
+    )
+    result = run("-W", "ignore")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["evaluate_step.aio(...) was called but not awaited*"])

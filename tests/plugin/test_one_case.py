@@ -68,3 +68,29 @@ def test_a_case_that_is_nowhere_is_a_usage_error(run: Run, workers: tuple[str, .
     result = run("--modelroute-case=q", *workers, using=("xdist",), inprocess=False)
     result.stdout.fnmatch_lines(["ERROR: --modelroute-case: no evaluation of this run has a case 'q'"])
     assert result.ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_what_a_test_asserts_of_all_cases_does_not_spoil_the_rerun(pytester: pytest.Pytester, run: Run) -> None:
+    """The test ends when its case is shown: a count over all cases does not hold of one."""
+    pytester.makepyfile(
+        """
+        def test_count(evaluate_step):
+            cases = [{"id": name, "inputs": name, "expected_output": name} for name in ("one", "two")]
+            assert evaluate_step(cases, run=str).n == 2
+        """
+    )
+    run("--modelroute-case=one").assert_outcomes(passed=1)
+
+
+def test_a_case_of_the_second_step_of_a_test_is_found(pytester: pytest.Pytester, run: Run) -> None:
+    """A whole-workflow test goes on until the evaluation that has the case."""
+    pytester.makepyfile(
+        """
+        def test_workflow(evaluate_step):
+            evaluate_step([{"id": "first", "inputs": "a", "expected_output": "a"}], run=str, step="one")
+            evaluate_step([{"id": "second", "inputs": "b", "expected_output": "b"}], run=str, step="two")
+        """
+    )
+    result = run("--modelroute-case=second")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["case 'second' of step 'two': right  (*::test_workflow)"])

@@ -30,7 +30,7 @@ def test_a_refused_connection_is_said_before_what_it_caused(pytester: pytest.Pyt
             "  called at *.py:4, in lookup: return requests.get(*",
             "To allow this host: allow_hosts = *shop.example*",
             "",
-            "the test itself ended with ConnectionError: *",
+            "the test itself ended with ConnectionError",
             "  at *.py:7, in test_lookup: lookup()",
             "  at *.py:4, in lookup: return requests.get(*",
             "(all of it with --full-trace)",
