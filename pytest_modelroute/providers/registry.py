@@ -25,8 +25,8 @@ BASE_URLS: Final[Mapping[str, str]] = {
 }
 "Provider -> the base URL of its API. Any other name is fine where a base URL is given."
 
-PROVIDER_HOSTS: Final[Mapping[str, str]] = {url.split("/")[2]: provider for provider, url in BASE_URLS.items()}
-"Host -> whose it is."
+_HOSTS: Final[Mapping[str, str]] = {url.split("/")[2]: provider for provider, url in BASE_URLS.items()}
+_AZURE: Final = ".openai.azure.com"
 
 
 def language_for(method: str, path: str) -> Language | None:
@@ -46,6 +46,11 @@ def language_of_provider(provider: str) -> Language:
 
 def provider_of(host: str, language: Language) -> str:
     """Whose host this is; azure for Azure's, and the owner of the language for hosts that are not known."""
-    if host.endswith(".openai.azure.com"):
+    if host.endswith(_AZURE):
         return "azure"
-    return PROVIDER_HOSTS.get(host, language.provider)
+    return _HOSTS.get(host, language.provider)
+
+
+def is_provider_host(host: str) -> bool:
+    """Whether a host is a known provider's, who would bill a call."""
+    return host in _HOSTS or host.endswith(_AZURE)

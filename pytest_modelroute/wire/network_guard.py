@@ -20,7 +20,7 @@ from types import FrameType
 from typing import Any, Final, cast
 
 from pytest_modelroute.errors import NetworkBlocked
-from pytest_modelroute.providers.registry import PROVIDER_HOSTS
+from pytest_modelroute.providers.registry import is_provider_host
 from pytest_modelroute.wire.places import call_site
 
 _PLUMBING: Final = frozenset(
@@ -140,7 +140,8 @@ class NetworkGuard:
 
     def _guard_reverse_lookup(self, original: Any) -> Any:
         def lookup(address: Any, flags: int) -> Any:
-            self._check_name(address[0])
+            if not flags & socket.NI_NUMERICHOST:  # a number asks no name server
+                self._check_name(address[0])
             return original(address, flags)
 
         return lookup
@@ -182,7 +183,7 @@ class NetworkGuard:
 
 def _advice(host: str, sent: str) -> str:
     """What to do about a refused connection; never to let a test reach a provider that bills it."""
-    if host in PROVIDER_HOSTS:
+    if is_provider_host(_plain(host)):
         return "This host belongs to a provider, so it cannot be allowed by advice: script the call, or mock this API."
     own = f'To answer it: mock_providers.http.route(host="{host}").respond(...)\n' if sent else ""
     return f'{own}To allow this host: allow_hosts = ["{host}"] in [tool.modelroute]'

@@ -93,8 +93,13 @@ def test_a_model_that_helps_is_not_the_route(models: list[str]) -> None:
 
 
 def test_a_model_that_both_classifies_and_answers_is_the_route() -> None:
-    """Where nothing but a helper completed, its last call is the answer."""
+    """Where nothing but a helper was called, its last call is the answer."""
     assert _evaluate(["gpt-nano", "gpt-nano"]).route == "gpt-nano"
+
+
+def test_a_helper_is_not_the_route_where_the_model_that_was_to_answer_failed() -> None:
+    """A classifier that completed has not answered."""
+    assert _evaluate(["gpt-nano", "gpt-large!"]).route is None
 
 
 def test_without_settings_no_model_is_a_helper() -> None:

@@ -304,3 +304,18 @@ def test_after_an_evaluation_no_doubt_remains(wire: Wire, evaluate: StepEvaluato
     evaluate([{"inputs": 0, "expected_output": 0}], run=int, concurrency=2)
     _in_thread(lambda: _send(wire))
     assert (wire.calls[-1].case, wire.failures()) == (None, [])
+
+
+class _AsyncCallable:
+    """An object as applications pass around: calling it gives a coroutine."""
+
+    async def __call__(self, number: int) -> int:
+        """Answer later."""
+        await asyncio.sleep(1)
+        return number
+
+
+def test_an_async_object_runs_two_cases_at_once(evaluate_step: StepEvaluator, virtual_time: VirtualTime) -> None:
+    """Its cases are tasks, as those of an async function."""
+    evaluate_step(TEN, run=_AsyncCallable(), concurrency=2)
+    assert virtual_time.now == 5

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -229,3 +230,26 @@ def test_the_calls_of_all_cases_are_one_log() -> None:
     """In the order of the cases."""
     evaluation = _evaluation(_result(calls=[_call("a"), _call("b")]), _result(calls=[_call("c")], error="KeyError: 1"))
     assert evaluation.calls.models == ["a", "b", "c"]
+
+
+class _Intent(Enum):
+    """Labels as an application has them."""
+
+    FRAUD = "fraud"
+    BILL = "bill"
+
+
+def test_a_member_of_an_enumeration_is_labelled_by_its_value() -> None:
+    """An Enum output and an expected text meet as one label."""
+    assert _evaluation(_result("fraud", _Intent.BILL)).confusion == Counter({("fraud", "bill"): 1})
+
+
+def test_a_case_that_the_scorer_finds_right_is_a_hit_of_its_label() -> None:
+    """Its output need not be the expected text."""
+    scores = _evaluation(_result("fraud", "It is fraud.", score=1.0)).labels["fraud"]
+    assert (scores.hits, scores.misses, scores.f1) == (1, 0, 1.0)
+
+
+def test_a_case_that_the_scorer_finds_wrong_is_no_hit_though_its_text_is_as_expected() -> None:
+    """The number 1 is told apart from the text 1 by its type."""
+    assert _evaluation(_result("1", 1, score=0.0)).confusion == Counter({("1", "1 (int)"): 1})

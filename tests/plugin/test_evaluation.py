@@ -310,3 +310,53 @@ def test_limits_that_the_cases_cannot_show_are_refused_before_the_run(pytester: 
     result = run("-s")
     result.stdout.fnmatch_lines(["a limit on routes, but no case has an expected_route, so nothing would be measured"])
     result.stdout.no_fnmatch_line("it ran")
+
+
+def test_a_route_function_that_raises_is_named(pytester: pytest.Pytester, run: Run) -> None:
+    """An error of `route=` is an error of its case, and says whose it is."""
+    pytester.makepyfile(
+        """
+        def test_upper(evaluate_step):
+            case = {"inputs": "a", "expected_output": "A"}
+            evaluate_step([case], run=str.upper, route=lambda calls: calls[-1].model)
+        """
+    )
+    run().stdout.fnmatch_lines(["  case '*': the function route= raised IndexError: *"])
+
+
+def test_a_coroutine_that_nobody_awaited_is_no_answer(pytester: pytest.Pytester, run: Run) -> None:
+    """An async function that returns another one unawaited is told, and not graded as wrong."""
+    pytester.makepyfile(
+        """
+        async def inner(text):
+            return text
+
+        async def outer(text):
+            return inner(text)
+
+        def test_outer(evaluate_step):
+            evaluate_step([{"id": "one", "inputs": "a", "expected_output": "a"}], run=outer)
+        """
+    )
+    run().stdout.fnmatch_lines(["case 'one': run returned a coroutine that was never awaited"])
+
+
+def test_a_price_for_one_provider_is_not_anothers(pytester: pytest.Pytester, run: Run) -> None:
+    """A model that is priced on Azure has its listed price at its maker."""
+    pytester.makefile(
+        ".toml",
+        modelroute='[models.it]\nmodel = "gpt-4.1"\nprovider = "azure"\ninput_price = 100\noutput_price = 100\n',
+    )
+    pytester.makepyfile(
+        """
+        import httpx
+
+        def test_price(mock_providers):
+            mock_providers.on().replies("hi", usage={"fresh_input": 1_000_000})
+            body = {"model": "gpt-4.1", "messages": []}
+            httpx.post("https://api.openai.com/v1/chat/completions", json=body)
+            httpx.post("https://mine.openai.azure.com/openai/deployments/x/chat/completions", json=body)
+            assert [float(call.cost_usd) for call in mock_providers.calls] == [2.0, 100.0]
+        """
+    )
+    run().assert_outcomes(passed=1)

@@ -101,12 +101,12 @@ def test_a_known_provider_that_does_not_list_a_model_has_no_price_for_it(provide
 
 
 def test_an_unknown_model_says_how_to_price_it() -> None:
-    """The message can be pasted into pyproject.toml."""
+    """The message can be pasted into the settings."""
     with pytest.raises(PriceUnknown) as error:
         PriceBook().cost("our-own-7b", USAGE)
     assert str(error.value) == (
         "'our-own-7b' has no price: genai-prices does not list it and the settings do not price it.\n"
-        "Price it in pyproject.toml, in USD per million tokens (0 for a model that costs nothing):\n"
+        "Price it in the settings, in USD per million tokens (0 for a model that costs nothing):\n"
         "  [tool.modelroute.models.<alias>]\n"
         '  model = "our-own-7b"\n'
         "  input_price = 0.25\n"

@@ -96,7 +96,8 @@ def test_a_failure_reads_from_the_verdict_to_the_next_command() -> None:
     assert (
         _failure(*results, max_latency_ms=500, min_accuracy=0.9, max_misroute_rate=0.5)
         == """\
-step 'classify' misses its limit on accuracy and misroute rate: 5 cases, 1 ended in an error, virtual time
+step 'classify' misses its limit: accuracy 0.500 < 0.90, misroute rate 1.000 > 0.50; \
+5 cases, 1 ended in an error, virtual time
   FAIL  accuracy 0.500 (2/4, 95% 0.150 to 0.850)  limit min_accuracy=0.90
   FAIL  misroute rate 1.000 (2/2, 95% 0.342 to 1.000)  limit max_misroute_rate=0.50
   ok    p95 latency 300 ms (n=4, 95% 100 to unbounded)  limit max_latency_ms=500
@@ -123,11 +124,17 @@ rerun one case: pytest tests/test_app.py::test_intents --modelroute-case=empty""
     )
 
 
-def test_a_failure_of_time_alone_names_no_cases() -> None:
-    """Where every answer is right there is no worst case and nothing to rerun."""
+def test_a_failure_of_time_alone_names_the_slowest_cases() -> None:
+    """Where every answer is right there is no worst case, and the slowest ones are the lead."""
     assert _failure(_result(elapsed_s=0.6), max_latency_ms=500) == (
-        "step 'classify' misses its limit on p95 latency: 1 case, virtual time\n"
-        "  FAIL  p95 latency 600 ms (n=1, 95% unbounded to unbounded)  limit max_latency_ms=500"
+        "step 'classify' misses its limit: p95 latency 600 ms > 500; 1 case, virtual time\n"
+        "  FAIL  p95 latency 600 ms (n=1, too few cases for an interval)  limit max_latency_ms=500\n"
+        "\n"
+        "slowest cases:\n"
+        "  case  elapsed  cost USD  calls  answered by  inputs\n"
+        "  one   600 ms   0         0      no model     text of one\n"
+        "\n"
+        "rerun one case: pytest tests/test_app.py::test_intents --modelroute-case=one"
     )
 
 
@@ -277,6 +284,12 @@ def test_the_command_can_be_pasted_whatever_the_id(case: str) -> None:
     assert shlex.split(command) == ["pytest", "tests/test_app.py::test_intents", f"--modelroute-case={case}"]
 
 
+def _evidence(*results: CaseResult, **limits: float) -> list[str | None]:
+    evaluation = _evaluation(*results)
+    threshold = StepThreshold(step="classify", limits=limits) if limits else None
+    return _cases_of(calls_of_worst(evaluation, judge(evaluation, threshold)))
+
+
 def _cases_of(calls: Sequence[ProviderCall]) -> list[str | None]:
     return [call.case for call in calls]
 
@@ -288,10 +301,28 @@ def test_the_evidence_is_the_calls_of_errors_and_worst_cases() -> None:
         _result("wrong", "a", "b", route="gpt-small"),
         _result("error", error="KeyError: 1", route="gpt-small"),
     ]
-    assert _cases_of(calls_of_worst(_evaluation(*results))) == ["error", "wrong"]
+    assert _evidence(*results) == ["error", "wrong"]
 
 
 def test_the_evidence_is_of_three_cases_at_most() -> None:
     """More calls than that are read by nobody."""
     results = [_result(str(number), "a", "b", route="gpt-small") for number in range(5)]
-    assert _cases_of(calls_of_worst(_evaluation(*results))) == ["0", "1", "2"]
+    assert _evidence(*results) == ["0", "1", "2"]
+
+
+def test_a_failure_of_cost_names_the_dearest_cases() -> None:
+    """Most expensive first."""
+    text = _failure(_result("cheap", route="gpt-small"), _result("dear", route="gpt-large"), max_cost_usd=0.0001)
+    assert [line.split()[0] for line in _lines(text, "dearest cases:")[2:]] == ["dear", "cheap"]
+
+
+def test_an_expected_output_that_is_missing_is_blank() -> None:
+    """The column is left out where no case has one."""
+    text = _failure(_result("one", MISSING, "a", score=0.0), min_accuracy=1)
+    assert _lines(text, "worst cases")[1].split() == ["case", "got", "answered", "by", "inputs"]
+
+
+def test_the_evidence_of_a_missed_latency_is_the_slowest_cases() -> None:
+    """Right cases too, as they are the ones to look at."""
+    results = [_result(str(number), route="gpt-small", elapsed_s=number) for number in range(5)]
+    assert _evidence(*results, max_latency_ms=500) == ["4", "3", "2"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_modelroute.report import progress
 from pytest_modelroute.report.progress import ProgressLine
 
 
@@ -22,7 +21,7 @@ class _Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
     """The clock of the line."""
     clock = _Clock()
-    monkeypatch.setattr(progress, "_clock", clock)
+    monkeypatch.setattr("pytest_modelroute.report.progress.real_monotonic_ns", clock)
     return clock
 
 

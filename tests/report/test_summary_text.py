@@ -78,8 +78,11 @@ def test_a_step_with_an_error_failed() -> None:
 
 
 def test_a_step_without_limits_neither_passed_nor_failed() -> None:
-    """Nothing judged it."""
-    assert _summary(_result())[0] == "      classify: 1 case, virtual time"
+    """Nothing judged it, and the second line says so."""
+    assert _summary(_result())[:2] == [
+        "      classify: 1 case, virtual time",
+        "        no limits: nothing was judged",
+    ]
 
 
 def test_an_evaluation_without_a_step_is_unnamed() -> None:
@@ -94,12 +97,12 @@ def test_where_every_case_ended_in_an_error_no_accuracy_is_shown() -> None:
 
 def test_a_cost_that_is_not_known_says_why() -> None:
     """The model without a price is named."""
-    assert _summary(_called("house-model"))[2] == ("        cost unknown ('house-model' has no price); 1 provider call")
+    assert _summary(_called("house-model"))[3] == "        cost unknown ('house-model' has no price); 1 provider call"
 
 
 def test_a_model_with_a_colon_in_its_name_is_named_whole() -> None:
     """Names such as llama3:8b are common."""
-    assert "('llama3:8b-house' has no price)" in _summary(_called("llama3:8b-house"))[2]
+    assert "('llama3:8b-house' has no price)" in _summary(_called("llama3:8b-house"))[3]
 
 
 def _session(*summaries: tuple[str, dict[str, Any]]) -> list[str]:

@@ -10,7 +10,7 @@ from pytest_modelroute.evaluation.routes import Routes
 SETTINGS = Settings(
     models={
         "cheap": ModelSettings(model="gpt-4.1-nano", tier="small"),
-        "default": ModelSettings(model="gpt-4.1-nano"),
+        "default": ModelSettings(model="gpt-4.1-nano", tier="small"),
         "good": ModelSettings(model="claude-sonnet-4-5", tier="large"),
         "bare": ModelSettings(model="house-model"),
     },

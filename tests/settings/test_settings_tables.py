@@ -134,7 +134,7 @@ def test_a_key_that_is_missing_is_named(tables: dict[str, Any], key: str) -> Non
     ("tables", "problem"),
     [
         ({"router": 3}, "router: input should be a valid string, not 3"),
-        ({"tiers": "small"}, "tiers: input should be a valid tuple, not 'small'"),
+        ({"tiers": "small"}, "tiers: a list was expected, such as ['small'], not 'small'"),
         ({"allow_hosts": [1]}, "allow_hosts.0: input should be a valid string, not 1"),
         ({"models": 3}, "models: a table was expected, not 3"),
         ({"models": {"small": {"model": 3}}}, "models.small.model: input should be a valid string, not 3"),
@@ -145,7 +145,7 @@ def test_a_key_that_is_missing_is_named(tables: dict[str, Any], key: str) -> Non
         ),
         (
             {"models": MODELS, "steps": {"a": {**STEP, "fallbacks": "large"}}},
-            "steps.a.fallbacks: input should be a valid tuple, not 'large'",
+            "steps.a.fallbacks: a list was expected, such as ['large'], not 'large'",
         ),
         ({"thresholds": {"a": 3}}, "thresholds.a: a table was expected, not 3"),
         ({"budget": {"daily_usd": "five"}}, "budget.daily_usd: input should be a valid decimal, not 'five'"),
@@ -292,3 +292,46 @@ def test_settings_that_are_no_table_are_refused(value: Any) -> None:
     """[tool] modelroute = 3 is told with its file."""
     with pytest.raises(SettingsError, match=r"^pyproject\.toml: "):
         read_settings(value, where=Path("pyproject.toml"))
+
+
+def test_two_aliases_of_one_model_share_their_tier() -> None:
+    """A call names its model, and no alias."""
+    models = {"a": {"model": "m", "tier": "small"}, "b": {"model": "m", "tier": "large"}}
+    assert _problem(models=models) == (
+        "models.b: 'm' has the tier 'large' here and 'small' in models.a; "
+        "calls are told apart by the model's name on the wire, so it has one tier"
+    )
+
+
+def test_a_tier_that_is_repeated_is_refused() -> None:
+    """An order has each tier once."""
+    assert _problem(tiers=["one", "two", "one"]) == "tiers: at least one tier was expected, and none of them twice"
+
+
+@pytest.mark.parametrize("zone", ["Europe/Zurish", "../etc/passwd", ""])
+def test_a_time_zone_that_does_not_exist_is_refused(zone: str) -> None:
+    """Found when the file is read, and not at midnight."""
+    assert _problem(budget={"daily_usd": 1, "timezone": zone}) == (
+        f"budget.timezone: there is no time zone {zone!r}; a name such as Europe/Zurich was expected"
+    )
+
+
+@pytest.mark.parametrize("host", ["https://api.example.com", "api.example.com/v1", "*.example.com"])
+def test_a_host_to_allow_is_an_exact_name(host: str) -> None:
+    """A URL or a pattern would allow nothing."""
+    assert _problem(allow_hosts=[host]) == (
+        f"allow_hosts: {host!r} is not the exact name of a host, such as api.example.com"
+    )
+
+
+def test_a_misspelt_provider_names_the_nearest() -> None:
+    """Its calls would be priced and sent as nobody's."""
+    assert _problem(models={"a": {"model": "m", "provider": "antropic"}}) == (
+        "models.a.provider is 'antropic'; did you mean 'anthropic'? Else give it a base_url"
+    )
+
+
+def test_a_provider_of_nearly_the_same_name_may_have_an_address_of_its_own() -> None:
+    """A base_url says that the name is meant."""
+    models = {"a": {"model": "m", "provider": "openai2", "base_url": "https://h.example/v1"}}
+    assert read_settings({"models": models}, where="x").models["a"].provider == "openai2"

@@ -19,7 +19,7 @@ import openai
 import pytest
 
 from pytest_modelroute import CallLog, MockProviders, Usage
-from pytest_modelroute.errors import PriceUnknown
+from pytest_modelroute.errors import EvaluationError, PriceUnknown
 from pytest_modelroute.faults import connect_error, overloaded
 from pytest_modelroute.testrun import TestRun
 
@@ -565,3 +565,43 @@ def test_a_call_of_a_script_that_raises_is_logged(ask: Ask, new_run: Callable[[]
             with pytest.raises(BaseException, match=r"raised on call|no script answers"):
                 ask(model)
     assert [call.error for call in calls] == ["script raised", "unscripted"]
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("clasify", "did you mean 'classify'?"), ("zzz", "declared are: act, classify")]
+)
+def test_a_step_that_is_not_declared_is_refused(name: str, hint: str) -> None:
+    """A misspelt step would be a log of no calls, of which everything holds."""
+    with pytest.raises(EvaluationError) as caught:
+        CallLog(steps=["classify", "act"]).step(name)
+    assert str(caught.value) == f"there is no step {name!r} in the settings; {hint}"
+
+
+def test_a_call_that_is_cancelled_is_billed_for_the_time_it_ran(mock_providers: MockProviders) -> None:
+    """Its input, and of its output the share of the latency that had passed."""
+    mock_providers.on().replies("ok", latency=10, usage={"fresh_input": 100, "output": 40, "reasoning": 8})
+
+    async def give_up() -> None:
+        async with httpx.AsyncClient(timeout=99) as client, asyncio.timeout(2.5):
+            await client.post("https://api.openai.com/v1/chat/completions", json=BODY)
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(give_up())
+    assert mock_providers.calls[0].usage == Usage(fresh_input=100, output=10, reasoning=2)
+
+
+def test_a_call_that_times_out_is_billed_for_the_time_it_ran(ask: Ask, mock_providers: MockProviders) -> None:
+    """The client's own timeout does not stop the provider before it."""
+    mock_providers.on().replies("ok", latency=10, usage={"fresh_input": 100, "output": 40})
+    with pytest.raises(httpx.ReadTimeout):
+        ask(timeout=2.5)
+    assert mock_providers.calls[0].usage == Usage(fresh_input=100, output=10)
+
+
+def test_a_stream_that_is_closed_early_is_billed_for_the_pieces_it_sent(mock_providers: MockProviders) -> None:
+    """Its input, and of its output a quarter, as one of four pieces came."""
+    mock_providers.on().replies("a b c d", chunks=4, usage={"fresh_input": 100, "output": 40})
+    url = "https://api.openai.com/v1/chat/completions"
+    with httpx.stream("POST", url, json={**BODY, "stream": True}) as response:
+        next(response.iter_lines())
+    assert mock_providers.calls[0].usage == Usage(fresh_input=100, output=10)

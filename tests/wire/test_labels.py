@@ -488,3 +488,9 @@ def test_attribution_labels_calls(
     with mock_providers.calls.attribute(vars(app)["classify"], step="classify"):
         vars(app)["classify"]()
     assert mock_providers.calls.step("classify").models == ["gpt-4.1"]
+
+
+def test_a_function_named_by_a_text_is_refused(call_log: CallLog) -> None:
+    """The function itself is asked for."""
+    with pytest.raises(EvaluationError, match=r"takes the function itself, not 'app\.plain'"):
+        call_log.attribute("app.plain", step="plan").__enter__()  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from respx import MockRouter
 
-from pytest_modelroute import CallLog, MockProviders
+from pytest_modelroute import CallLog, MockProviders, Usage
 from pytest_modelroute.errors import ScriptError, UnscriptedCall
 from pytest_modelroute.faults import rate_limit
 from pytest_modelroute.testrun import TestRun
@@ -283,3 +283,35 @@ def test_a_step_that_is_not_declared_is_refused(run: Callable[..., pytest.RunRes
     result.stdout.fnmatch_lines(
         ["*on(step='clasify') can never match: there is no step 'clasify'; did you mean 'classify'? (test_it.py:*"]
     )
+
+
+def test_a_script_for_two_models_that_two_others_hide_is_refused(mock_providers: MockProviders) -> None:
+    """Each of its models is answered for ever by an earlier script."""
+    mock_providers.on(model="a", optional=True).replies("1")
+    mock_providers.on(model="b", optional=True).replies("2")
+    with pytest.raises(ScriptError, match="can never match"):
+        mock_providers.on(model=["a", "b"])
+
+
+def test_a_script_for_two_models_of_which_one_is_hidden_may_match(ask: Ask, mock_providers: MockProviders) -> None:
+    """The other model is its own."""
+    mock_providers.on(model="a", optional=True).replies("1")
+    mock_providers.on(model=["a", "b"]).replies("2")
+    assert text_of(ask("b")) == "2"
+
+
+def test_a_script_that_is_completed_later_hides_those_after_it(mock_providers: MockProviders) -> None:
+    """What counts is when its endless stage is given, and not what was begun in between."""
+    early = mock_providers.on(model="a", optional=True)
+    mock_providers.on(model="b", optional=True).replies("2")
+    early.replies("1")
+    with pytest.raises(ScriptError, match="can never match"):
+        mock_providers.on(model="a")
+
+
+def test_otherwise_takes_the_options_of_replies(ask: Ask, mock_providers: MockProviders) -> None:
+    """The default can say what it costs and as which model it answers."""
+    mock_providers.otherwise("default", usage={"fresh_input": 7}, model="gpt-4.1-2025", latency=2)
+    ask("gpt-4.1")
+    call = mock_providers.calls[0]
+    assert (call.usage, call.model_answered, call.latency_s) == (Usage(fresh_input=7), "gpt-4.1-2025", 2.0)

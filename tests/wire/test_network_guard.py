@@ -279,15 +279,18 @@ def test_the_same_host_and_client_are_told_once(guard: NetworkGuard) -> None:
 
 
 def test_the_message_names_the_request_and_the_way_out(guard: NetworkGuard) -> None:
-    """The message shows the request, the place of the call and the setting that allows the host."""
+    """The message shows the request, the place of the call, the mock and the setting that allows the host."""
     with pytest.raises(httpx.ConnectError):
         by_httpx()
     lines = guard.refused[0].splitlines()
     assert lines[0].endswith("with scripted providers a test stays on this machine.")
-    assert lines[1].startswith(f"  GET {URL} is no provider call that scripts can answer (they speak openai-chat, ")
+    assert lines[1].startswith(f"  GET {URL} is no provider call that scripts of this version can answer (they speak ")
     assert "test_network_guard.py:" in lines[2]
     assert lines[2].endswith(": httpx.get(URL)")
-    assert lines[3] == 'To allow this host: allow_hosts = ["shop.example"] in [tool.modelroute]'
+    assert lines[3:] == [
+        'To answer it: mock_providers.http.route(host="shop.example").respond(...)',
+        'To allow this host: allow_hosts = ["shop.example"] in [tool.modelroute]',
+    ]
 
 
 def test_what_is_sent_is_forgotten_afterwards(guard: NetworkGuard) -> None:
@@ -561,3 +564,16 @@ def test_a_proxy_may_carry_to_this_machine(guard: NetworkGuard, serve: Serve) ->
         handler.wfile.write(b"HTTP/1.0 204 No Content\r\n\r\n")
 
     assert httpx.get("http://127.0.0.1:1/", proxy=serve(respond)).status_code == 204
+
+
+def test_a_reverse_lookup_is_refused(guard: NetworkGuard) -> None:
+    """A name server would be asked for the name of an address."""
+    with pytest.raises(NetworkBlocked):
+        socket.getnameinfo((ADDRESS, 80), 0)
+
+
+def test_a_providers_own_host_is_never_advised_to_be_allowed(guard: NetworkGuard) -> None:
+    """A test that reached it would be billed."""
+    with pytest.raises(httpx.ConnectError):
+        httpx.get("https://api.openai.com/v1/models")
+    assert "allow_hosts" not in guard.refused[0]

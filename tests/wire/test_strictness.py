@@ -28,6 +28,7 @@ def test_an_unscripted_call_fails_although_everything_is_swallowed(run: Run) -> 
             "  called at test_it.py:*, in ask: return httpx.post(*",
             "scripts, and why they do not answer:",
             "  on(model='gpt-4.1-mini').replies('ok')  (test_it.py:*): other model",
+            "did the script for 'gpt-4.1-mini' mean 'gpt-4.1'?",
             "If the call is right, script it: mock_providers.on(model='gpt-4.1').replies(...)",
             "or answer everything else alike: mock_providers.otherwise(...)",
         ],
@@ -375,3 +376,20 @@ def test_teardown_tells_its_own_failure(run: Run) -> None:
         "    socket.create_connection(('shop.example', 80))\n"
     )
     result.stdout.fnmatch_lines(["  POST https://api.openai.com/v1/chat/completions  model 'goodbye'"])
+
+
+def test_a_session_keeps_no_call_of_a_test_that_is_over(run: Run, pytester: pytest.Pytester) -> None:
+    """What the fixtures of a test shared is freed after its teardown."""
+    pytester.makeconftest(
+        "import gc\n"
+        "import pytest\n"
+        "@pytest.hookimpl(trylast=True)\n"
+        "def pytest_sessionfinish():\n"
+        "    gc.collect()\n"
+        "    from pytest_modelroute.testrun import TestRun\n"
+        "    print('kept:', sum(isinstance(each, TestRun) and each._test.startswith('test_it.py') "
+        "for each in gc.get_objects()))\n"
+    )
+    tests = "def test_one(mock_providers):\n    mock_providers.otherwise('ok')\n    ask()\n"
+    result = run(tests + tests.replace("one", "two"), "-s")
+    result.stdout.fnmatch_lines(["*kept: 0"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import queue
+import subprocess
 import sys
 import threading
 import time
@@ -360,3 +362,22 @@ def test_the_log_is_on_the_virtual_clock(ask: Callable[..., httpx.Response], moc
     ask()
     call = mock_providers.calls[0]
     assert (call.started_s, round(call.latency_s or 0, 12)) == (0.7, 0.1)
+
+
+def test_trio_sleeps_come_to_an_end(virtual_time: VirtualTime) -> None:
+    """Trio keeps the real clock, so its timers fall due."""
+    trio = pytest.importorskip("trio")
+    trio.run(trio.sleep, 0.01)
+
+
+def test_a_process_is_waited_for_in_real_time(virtual_time: VirtualTime) -> None:
+    """A timeout of subprocess lets no virtual time pass."""
+    subprocess.run([sys.executable, "-c", "pass"], timeout=20, check=True)
+    assert virtual_time.now == 0
+
+
+def test_a_queue_is_waited_for_in_real_time(virtual_time: VirtualTime) -> None:
+    """A timeout of a queue ends by the real clock, and lets no virtual time pass."""
+    with pytest.raises(queue.Empty):
+        queue.Queue[int]().get(timeout=0.01)
+    assert virtual_time.now == 0
