@@ -2,6 +2,7 @@
 Regression tests for model routing, as a pytest plugin.
 
 The names below are loaded when they are first used: importing the package costs nothing.
+PYTEST_DONT_REWRITE
 """
 
 from __future__ import annotations

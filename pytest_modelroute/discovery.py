@@ -1,11 +1,13 @@
-"""Finds the settings of a folder; the standard library only, since every pytest run passes here."""
+"""
+Finds the settings of a folder.
+
+Imports nothing of ours until a file is found, since every pytest run passes here. PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from pytest_modelroute.tables import mentions_us, read_table
 
 if TYPE_CHECKING:
     from pytest_modelroute.config import Settings
@@ -48,12 +50,20 @@ class SettingsFiles:
         return found
 
     def _load(self, path: Path, *, required: bool = False) -> tuple[Path, Settings] | None:
-        there = mentions_us(path) if path.name == "pyproject.toml" else path.is_file()
-        if not required and not there:
+        if not required and not _may_hold_settings(path):
             return None
+        from pytest_modelroute.tables import read_table
+
         table = read_table(path, required=required)
         if table is None:
             return None
         from pytest_modelroute.config import read_settings
 
         return path, read_settings(table, where=path)
+
+
+def _may_hold_settings(path: Path) -> bool:
+    """Whether it is worth parsing: to search costs less, and most pyproject.toml do not name us."""
+    if not path.is_file():
+        return False
+    return path.name != "pyproject.toml" or b"modelroute" in path.read_bytes()

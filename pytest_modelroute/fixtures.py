@@ -1,4 +1,8 @@
-"""The fixtures. Each body imports what it needs and constructs it, so that unused ones cost nothing."""
+"""
+The fixtures.
+
+Each body imports what it needs and constructs it, so that unused ones cost nothing. PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 The pytest side: options, markers, checks at collection, and what fails a test from outside.
 
 Imports the standard library and pytest only; everything else is imported where it is used, so that the plugin,
-installed and unused, costs nothing.
+installed and unused, costs nothing. PYTEST_DONT_REWRITE: without bytecode pytest would rewrite it in every run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reads the tables of a settings file; the standard library only, since every pytest run may pass here."""
+"""Reads the tables of a settings file, with the standard library alone."""
 
 from __future__ import annotations
 
@@ -40,11 +40,6 @@ def read_table(path: Path, *, required: bool = True) -> Mapping[str, Any] | None
     if not isinstance(ours, dict):
         raise SettingsError(f"{path}: tool.modelroute is a table, not {ours!r}")
     return cast("dict[str, Any]", ours)
-
-
-def mentions_us(path: Path) -> bool:
-    """Whether a file names us at all: to search costs less than to parse, and most pyproject.toml do not."""
-    return path.is_file() and b"modelroute" in path.read_bytes()
 
 
 def read_text(path: Path) -> str:

@@ -107,7 +107,8 @@ def test_a_long_row_of_scripts_is_cut(run: Run, count: int) -> None:
         "    ask('m')\n"
     )
     more = [line for line in result.outlines if line.startswith("  ... ") and line.endswith(" more")]
-    assert more == ([] if count == 12 else ["  ... 3 more"])
+    # Where CI is set, pytest repeats the message in its summary.
+    assert set(more) == (set() if count == 12 else {"  ... 3 more"})
 
 
 def test_the_message_survives_a_predicate_that_raises(run: Run) -> None:
