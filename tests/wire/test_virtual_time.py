@@ -365,9 +365,10 @@ def test_the_log_is_on_the_virtual_clock(ask: Callable[..., httpx.Response], moc
 
 
 def test_trio_sleeps_come_to_an_end(virtual_time: VirtualTime) -> None:
-    """Trio keeps the real clock, so its timers fall due."""
+    """Trio keeps the real clock, so its timers fall due, and no virtual time passes."""
     trio = pytest.importorskip("trio")
     trio.run(trio.sleep, 0.01)
+    assert virtual_time.now == 0
 
 
 def test_a_process_is_waited_for_in_real_time(virtual_time: VirtualTime) -> None:
