@@ -2,7 +2,9 @@
 What the plugin costs where it is installed and not used: `python benchmarks/startup.py`.
 
 CPU time of a whole pytest run of one empty test, alternating between the variants so that a slow moment of the machine
-hits all of them; the median of the differences, pair by pair.
+hits all of them; the median of the differences, pair by pair, and the middle half of them, which shows the noise. Where
+that is wide, count instructions, with and without -p no:modelroute:
+valgrind --tool=callgrind --callgrind-out-file=/dev/null python -m pytest -q -p no:respx
 """
 
 import os
@@ -47,8 +49,9 @@ def main() -> None:
     base = runs["without us, without respx's plugin"]
     print(f"CPU of `pytest` on one empty test, median of {ROUNDS} alternating runs")
     for name, times in runs.items():
-        more = statistics.median(time - bare for time, bare in zip(times, base, strict=True))
-        print(f"  {name:38} {statistics.median(times) * 1000:7.1f} ms  {more * 1000:+6.1f} ms")
+        low, more, high = statistics.quantiles([time - bare for time, bare in zip(times, base, strict=True)], n=4)
+        spread = f"(middle half {low * 1000:+.1f} to {high * 1000:+.1f})"
+        print(f"  {name:38} {statistics.median(times) * 1000:7.1f} ms  {more * 1000:+6.1f} ms  {spread}")
 
 
 if __name__ == "__main__":

@@ -13,15 +13,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_modelroute.plugin import RUN, SETTINGS, THRESHOLDS
-
 if TYPE_CHECKING:
+    from pytest_modelroute.discovery import SettingsFiles
     from pytest_modelroute.evaluation.attempts import Progress
     from pytest_modelroute.evaluation.evaluate import StepEvaluator
+    from pytest_modelroute.evaluation.thresholds import StepThreshold
     from pytest_modelroute.testrun import TestRun
     from pytest_modelroute.wire.call_log import CallLog
     from pytest_modelroute.wire.scripted import MockProviders
     from pytest_modelroute.wire.virtual_time import VirtualTime
+
+SETTINGS: pytest.StashKey[SettingsFiles] = pytest.StashKey()
+THRESHOLDS: pytest.StashKey[list[StepThreshold]] = pytest.StashKey()
+RUN: pytest.StashKey[TestRun] = pytest.StashKey()
+PROBLEM: pytest.StashKey[str] = pytest.StashKey()
 
 
 @pytest.fixture

@@ -12,17 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+# The fixtures are found here, as names of this module: a plugin of their own would be one more to register.
+from pytest_modelroute.fixtures import (
+    PROBLEM,
+    RUN,
+    SETTINGS,
+    THRESHOLDS,
+    call_log,
+    evaluate_step,
+    mock_providers,
+    virtual_time,
+)
+
 if TYPE_CHECKING:
-    from pytest_modelroute.discovery import SettingsFiles
     from pytest_modelroute.evaluation.thresholds import StepThreshold
-    from pytest_modelroute.testrun import TestRun
 
-pytest_plugins = ["pytest_modelroute.fixtures"]
-
-SETTINGS: pytest.StashKey[SettingsFiles] = pytest.StashKey()
-THRESHOLDS: pytest.StashKey[list[StepThreshold]] = pytest.StashKey()
-RUN: pytest.StashKey[TestRun] = pytest.StashKey()
-PROBLEM: pytest.StashKey[str] = pytest.StashKey()
+__all__ = ["call_log", "evaluate_step", "mock_providers", "virtual_time"]
 _MARKER = "step_threshold"
 _EVALUATED, _UNUSABLE = "modelroute_evaluations", "modelroute_unusable"
 
@@ -123,12 +128,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if PROBLEM in item.stash:
         setattr(report, _UNUSABLE, True)
     elif run is not None and report.when == "call":
-        table = run.calls_table() if report.failed else None
-        if table is not None:
-            report.sections.append(("modelroute: provider calls", table))
-        summary = run.summary()
-        if summary is not None:
-            setattr(report, _EVALUATED, summary)
+        run.attach_to(report, _EVALUATED)
     elif run is not None and report.when == "teardown":
         del item.stash[RUN]  # a session of many tests must not keep every call of each
     return report

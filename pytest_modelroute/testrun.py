@@ -155,6 +155,14 @@ class TestRun:
         # An error of ours needs no traceback of our insides.
         return [*news, *describe_ending(error, full=full)] if news else describe_own_error(error)
 
+    def attach_to(self, report: Any, name: str) -> None:
+        """Add the calls to a failed report, and the evaluations under this name, as JSON, which crosses processes."""
+        table = self.calls_table() if report.failed else None
+        if table is not None:
+            report.sections.append(("modelroute: provider calls", table))
+        if self._summaries:
+            setattr(report, name, json.dumps(self._summaries))
+
     def calls_table(self) -> str | None:
         """The calls that explain a failure: of the worst cases, else the last ones; None where nothing was called."""
         calls = self._evidence or self.wire.calls
@@ -163,10 +171,6 @@ class TestRun:
         others = len(self.wire.calls) - len(calls)
         note = f"\n({others} calls of other cases are not shown)" if others else ""
         return calls.table(limit=_SHOWN_CALLS) + note
-
-    def summary(self) -> str | None:
-        """The evaluations as JSON, which crosses processes; None where there was none."""
-        return json.dumps(self._summaries) if self._summaries else None
 
     def _unused(self) -> list[str]:
         leftovers = self.wire.scripts.leftovers() if self.wire.scripts is not None else None

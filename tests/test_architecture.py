@@ -25,8 +25,8 @@ ALLOWED: dict[str, set[str]] = {
     "report": {"errors", "evaluation", "wire"},
     "testrun": {"errors", "providers", "wire", "evaluation", "config", "report"},
     "faults": {"wire"},
-    "plugin": {"errors", "discovery", "evaluation", "testrun", "report"},
-    "fixtures": {"plugin", "evaluation", "testrun", "report", "wire"},
+    "plugin": {"errors", "discovery", "evaluation", "testrun", "report", "fixtures"},
+    "fixtures": {"discovery", "evaluation", "testrun", "report", "wire"},
 }
 "Room -> the rooms it may import, also in function bodies and for types alone."
 ON_THE_GROUND = ("evaluation.statistics", "evaluation.thresholds", "evaluation.routes")
