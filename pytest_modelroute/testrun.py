@@ -196,9 +196,10 @@ class TestRun:
                 return
             result = evaluation.results[0]
             right = result.right and result.route_error is None
-            self._summaries.append({"ok": right, "lines": describe_case(evaluation).splitlines()})
+            shown = describe_case(evaluation)
+            self._summaries.append({"ok": right, "lines": shown.splitlines()})
             if not right:
-                self._fail(describe_case(evaluation))
+                self._fail(shown)
             raise CaseShown
         self._summaries.append({"ok": verdict.ok, "lines": summarise(evaluation, verdict)})
         if not verdict.ok:

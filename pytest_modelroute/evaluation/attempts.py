@@ -76,7 +76,6 @@ class Attempt:
         self._case = case
         self._calls: list[ProviderCall] = []
         self._error: Exception | None = None
-        self._result: CaseResult | None = None
         self._elapsed = 0.0
         self._who = ""
 
@@ -102,11 +101,6 @@ class Attempt:
             return True
         return False
 
-    @property
-    def failed(self) -> bool:
-        """Whether the code under test raised."""
-        return self._error is not None
-
     def result(self) -> CaseResult:
         """
         What came of it.
@@ -115,11 +109,6 @@ class Attempt:
             ScoreError: The scorer returned something that is not a score.
 
         """
-        if self._result is None:
-            self._result = self._read()
-        return self._result
-
-    def _read(self) -> CaseResult:
         case, plan = self._case, self._plan
         if inspect.iscoroutine(self.output):
             self.output.close()

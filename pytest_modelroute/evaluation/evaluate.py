@@ -181,8 +181,8 @@ class StepEvaluator:
                 with attempt:
                     value = attempt.output if attempt is first else plan.run(case.inputs)
                     attempt.output = await value if inspect.isawaitable(value) else value
-                results[index] = attempt.result()
-                done.append(attempt.result())
+                result = results[index] = attempt.result()
+                done.append(result)
                 self._tell(plan, done)
 
         if plan.concurrency == 1:
@@ -247,7 +247,7 @@ class StepEvaluator:
         evaluation = StepEvaluation(
             step=plan.step,
             results=results,
-            clock="real" if bench.wire.clock is None else "virtual",
+            clock=bench.wire.clock_name,
             routes=bench.routes,
         )
         bench.evaluated.add(plan.step)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
 from math import ceil
+from typing import Literal
 
 from pytest_modelroute.errors import MalformedExchange, UnscriptedCall, VirtualTimeError
 from pytest_modelroute.providers.language import Language
@@ -68,7 +69,7 @@ class Wire:
         return _real_perf_counter() - self._real_start if self.clock is None else self.clock.now
 
     @property
-    def clock_name(self) -> str:
+    def clock_name(self) -> Literal["virtual", "real"]:
         """Virtual or real, as reports say it."""
         return "real" if self.clock is None else "virtual"
 

@@ -48,7 +48,7 @@ _real_time_ns = time.time_ns
 
 
 class _Timeline:
-    """The virtual time that has passed for one thread, in nanoseconds."""
+    """The virtual time that has passed, in nanoseconds."""
 
     __slots__ = ("passed",)
 
@@ -95,16 +95,16 @@ class VirtualTime:
     def __init__(self) -> None:
         """Stand still until `start`."""
         self._main = _Timeline()
-        self._timelines: dict[int, _Timeline] = {}
+        self._thread: int | None = None
         self._wall_shift = 0
         self._bases = (0, 0, 0)
-        self._loops = LoopControl(passes=self._pass, controls=lambda: get_ident() in self._timelines)
+        self._loops = LoopControl(passes=self._pass, controls=self._is_here)
         self._replaced: list[tuple[dict[str, Any], str]] = []
 
     @property
     def now(self) -> float:
         """Seconds of virtual time since the test began."""
-        return self._here().passed / _NANO
+        return self._main.passed / _NANO
 
     def advance(self, seconds: float) -> None:
         """
@@ -129,11 +129,11 @@ class VirtualTime:
                 f"virtual_time.set({moment!r}) has no time zone; give it one: moment.replace(tzinfo=timezone.utc)"
             )
         wanted = round(moment.timestamp() * 1_000_000) * 1_000
-        self._wall_shift += wanted - (self._bases[2] + self._here().passed + self._wall_shift)
+        self._wall_shift += wanted - (self._bases[_WALL] + self._main.passed + self._wall_shift)
 
     def start(self) -> None:
         """Take over the clocks of `time` for this thread, and the event loops that run on it."""
-        self._timelines[get_ident()] = self._main
+        self._thread = get_ident()
         self._bases = (real_monotonic_ns(), _real_perf_counter_ns(), _real_time_ns())
         _active.append(self)
         for module in list(sys.modules.values()):
@@ -148,27 +148,26 @@ class VirtualTime:
             namespace, name = self._replaced.pop()
             namespace[name] = _REAL[name]
         _active.remove(self)
-        self._timelines.clear()
+        self._thread = None
 
     def read(self, kind: int) -> int | None:
         """A clock in nanoseconds for this thread; None where it is not under virtual time."""
-        timeline = self._timelines.get(get_ident())
-        if timeline is None:
+        if not self._is_here():
             return None
-        return self._bases[kind] + timeline.passed + (self._wall_shift if kind == _WALL else 0)
+        return self._bases[kind] + self._main.passed + (self._wall_shift if kind == _WALL else 0)
 
     def sleep(self, seconds: float) -> None:
         """
         Let a scripted latency pass for this thread.
 
-        A thread that the test did not start under virtual time has no clock of its own: its latencies are added to the
-        test's, one after another, so that a measured time may come out too long but never too short.
+        Any other thread than the test's has no clock of its own: its latencies are added to the test's, one after
+        another, so that a measured time may come out too long but never too short.
         """
         self._pass(round(seconds * _NANO))
 
     async def asleep(self, seconds: float) -> None:
         """The same for the running task; other tasks go on meanwhile."""
-        if get_ident() not in self._timelines:
+        if not self._is_here():
             self._pass(round(seconds * _NANO))
             seconds = 0
         elif not self._loops.controls_running_loop():
@@ -181,11 +180,12 @@ class VirtualTime:
         """So many lanes, on which pieces of synchronous work overlap in virtual time though they run one by one."""
         return Lanes(self._main, count)
 
-    def _here(self) -> _Timeline:
-        return self._timelines.get(get_ident(), self._main)
+    def _is_here(self) -> bool:
+        """Whether the current thread is under virtual time."""
+        return get_ident() == self._thread
 
     def _pass(self, nanoseconds: int) -> None:
-        self._here().passed += nanoseconds
+        self._main.passed += nanoseconds
 
     def _replace(self, namespace: dict[str, Any]) -> None:
         for name, real in _REAL.items():
