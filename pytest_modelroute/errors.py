@@ -9,6 +9,7 @@ The exceptions of the package, in one tree.
     +-- EvaluationError                 a step cannot be evaluated as asked
     +-- ScriptError                     a scripted reply or fault is described wrongly
     +-- MalformedExchange               a request or reply is not in the provider's format
+    |   +-- StreamFailed                a stream that began well ended in the provider's error
     +-- PriceUnknown                    a model has no price
     +-- ProviderError                   the router's client got an error from a provider
     +-- VirtualTimeError                the clock of a test cannot be moved as asked
@@ -54,6 +55,23 @@ class ScriptError(ModelRouteError):
 
 class MalformedExchange(ModelRouteError):
     """A request or a reply is not in the format of its provider."""
+
+
+class StreamFailed(MalformedExchange):
+    """
+    A stream that began well ended in an error of the provider.
+
+    Attributes:
+        kind: The error class.
+        code: The provider's own word for it, or None.
+
+    """
+
+    def __init__(self, message: str, *, kind: str, code: str | None) -> None:
+        """Keep what a caller decides on next to the message."""
+        super().__init__(message)
+        self.kind = kind
+        self.code = code
 
 
 class PriceUnknown(ModelRouteError):

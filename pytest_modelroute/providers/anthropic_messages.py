@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from pytest_modelroute.errors import MalformedExchange
+from pytest_modelroute.errors import MalformedExchange, StreamFailed
 from pytest_modelroute.providers.exchange import (
     FinishReason,
     Message,
@@ -18,7 +18,10 @@ from pytest_modelroute.providers.exchange import (
     WireRequest,
     estimate_usage,
 )
+from pytest_modelroute.providers.failures import Failure, Spoken, Vocabulary, WireError
 from pytest_modelroute.providers.language import (
+    EventStreamReader,
+    StreamReader,
     arguments_of,
     content_of,
     count,
@@ -31,20 +34,29 @@ from pytest_modelroute.providers.language import (
     text_of,
     write_object,
 )
-from pytest_modelroute.providers.sse import read_events, write_event
+from pytest_modelroute.providers.sse import Event, write_event
 
 _WHAT: Final = "an Anthropic message"
 _OWN_MEMBERS: Final = frozenset({"model", "messages", "system", "stream", "tools"})
 _DEFAULT_MAX_TOKENS: Final = 1024
 "max_tokens is required by this format alone."
-_KINDS: Final[Mapping[str, str]] = {
-    "rate_limited": "rate_limit_error",
-    "overloaded": "overloaded_error",
-    "authentication": "authentication_error",
-    "server_error": "api_error",
-    "unavailable": "api_error",
-}
-"Error class -> the error type that Anthropic sends."
+_WORDS: Final = Vocabulary(
+    spoken={
+        "rate_limited": Spoken(429, "rate_limit_error"),
+        "quota_exhausted": Spoken(402, "billing_error"),
+        "overloaded": Spoken(529, "overloaded_error"),
+        "unavailable": Spoken(503, "api_error"),
+        "server_error": Spoken(500, "api_error"),
+        "timeout": Spoken(408, "timeout_error"),
+        "not_found": Spoken(404, "not_found_error"),
+        "context_overflow": Spoken(400, "invalid_request_error"),
+        "authentication": Spoken(401, "authentication_error"),
+        "permission": Spoken(403, "permission_error"),
+        "bad_request": Spoken(400, "invalid_request_error"),
+    },
+    understood={"request_too_large": "context_overflow"},
+    phrases={"prompt is too long": "context_overflow", "exceed context limit": "context_overflow"},
+)
 _STOP_REASONS: Final[Mapping[FinishReason, str]] = {
     "stop": "end_turn",
     "length": "max_tokens",
@@ -67,12 +79,15 @@ class AnthropicMessages:
 
     name = "anthropic-messages"
     provider = "anthropic"
+    stream_type = "text/event-stream"
+    vocabulary = _WORDS
+    filters_content = True
 
     def recognises(self, path: str) -> bool:
         """Any path that ends in /v1/messages; counting tokens is not a call of a model."""
         return path.endswith("/v1/messages")
 
-    def read_request(self, body: bytes) -> ProviderRequest:
+    def read_request(self, body: bytes, path: str) -> ProviderRequest:  # noqa: ARG002 - the model is in the body
         """Read a request; the system prompt becomes the first message."""
         value, model, messages = open_request(body, what=_WHAT)
         system = [read_message("system", value["system"], what=_WHAT)] if "system" in value else []
@@ -126,7 +141,8 @@ class AnthropicMessages:
         value = _head(request, reply, usage)
         value["content"] = content
         value["stop_reason"] = _STOP_REASONS[reply.finish_reason]
-        value["usage"] |= _write_output(usage)
+        if reply.reports_usage:
+            value["usage"] |= _write_output(usage)
         return write_object(value)
 
     def write_stream(self, request: ProviderRequest, reply: ProviderReply, pieces: Sequence[str]) -> list[bytes]:
@@ -139,14 +155,22 @@ class AnthropicMessages:
             _stream_tool_call(index, call) for index, call in enumerate(reply.tool_calls, start=first_tool)
         )
         stop = {"stop_reason": _STOP_REASONS[reply.finish_reason], "stop_sequence": None}
-        frames[-1] += _frame("message_delta", delta=stop, usage=_write_output(usage))
+        last_usage = {"usage": _write_output(usage)} if reply.reports_usage else {}
+        frames[-1] += _frame("message_delta", delta=stop, **last_usage)
         frames[-1] += _frame("message_stop")
         return frames
 
-    def write_error(self, status: int, kind: str, message: str) -> bytes:
-        """Write the body of an error."""
-        error = {"type": _KINDS.get(kind, "invalid_request_error" if status < 500 else "api_error"), "message": message}  # noqa: PLR2004
-        return write_object({"type": "error", "error": error, "request_id": "req_scripted"})
+    def write_error(self, failure: Failure) -> WireError:
+        """Write a refusal; a prompt that is too long has no type of its own, only words."""
+        spoken = _WORDS.say(failure.kind)
+        message = f"prompt is too long: {failure.message}" if failure.kind == "context_overflow" else failure.message
+        error = {"type": spoken.word, "message": message}
+        body = write_object({"type": "error", "error": error, "request_id": "req_scripted"})
+        return WireError(status=spoken.status, body=body)
+
+    def write_stream_error(self, failure: Failure) -> bytes:
+        """Write a refusal as the event of that name; its status, that of the stream, stays 200."""
+        return write_event(self.write_error(failure).body.decode(), name="error")
 
     def read_reply(self, body: bytes) -> ProviderReply:
         """Read a whole answer."""
@@ -162,29 +186,29 @@ class AnthropicMessages:
             tool_calls=tuple(_read_tool_call(block) for block in blocks if block.get("type") == "tool_use"),
         )
 
-    def read_stream(self, body: bytes) -> ProviderReply:
-        """Read a stream that has ended."""
-        reader = _StreamReader()
-        for event in read_events(body):
-            reader.take(read_object(event.data, what=f"an event of {_WHAT}"))
-        return reader.reply()
+    def stream_reader(self) -> StreamReader:
+        """Read a stream while it comes."""
+        return _StreamReader()
 
     def read_error(self, body: bytes) -> tuple[str | None, str]:
         """Type and message of an error."""
         return error_words(read_object(body, what=f"{_WHAT} error"), "type")
 
 
-class _StreamReader:
+class _StreamReader(EventStreamReader):
     """Joins the events of a stream; usage is cumulative, so that later numbers replace earlier ones."""
 
     def __init__(self) -> None:
-        self._text = ""
+        super().__init__()
         self._model = ""
         self._stop = ""
         self._usage: dict[str, Any] = {}
         self._blocks: dict[int, dict[str, Any]] = {}
 
-    def take(self, event: dict[str, Any]) -> None:
+    def take(self, event: Event) -> None:
+        self._take_object(read_object(event.data, what=f"an event of {_WHAT}"))
+
+    def _take_object(self, event: dict[str, Any]) -> None:
         kind, delta, index = event.get("type"), mapping(event.get("delta")), count(event.get("index"))
         if kind == "message_start":
             message = mapping(event.get("message"))
@@ -193,26 +217,27 @@ class _StreamReader:
         elif kind == "content_block_start":
             self._blocks[index] = {**mapping(event.get("content_block")), "_json": ""}
         elif kind == "content_block_delta":
-            self._text += text_of(delta)
+            self.text += text_of(delta)
             if index in self._blocks:
                 self._blocks[index]["_json"] += str(delta.get("partial_json") or "")
         elif kind == "message_delta":
             self._stop = str(delta.get("stop_reason") or self._stop)
             self._add(mapping(event.get("usage")))
         elif kind == "error":
-            said = mapping(event.get("error")).get("message")
-            raise MalformedExchange(f"the stream of {_WHAT} ended in an error: {said}")
+            word, said = error_words(event, "type")
+            failed = _WORDS.classify(None, word, said)
+            raise StreamFailed(f"the stream of {_WHAT} ended in an error: {said}", kind=failed, code=word)
 
     def _add(self, usage: Mapping[str, Any]) -> None:
         # Later events repeat what they do not know as null.
         self._usage |= {name: value for name, value in usage.items() if value is not None}
 
-    def reply(self) -> ProviderReply:
+    def finish(self) -> ProviderReply:
         if not self._stop:
             raise MalformedExchange(f"the stream of {_WHAT} was cut off: no event gives a stop_reason")
         tools = [block for _, block in sorted(self._blocks.items()) if block.get("type") == "tool_use"]
         return ProviderReply(
-            text=self._text,
+            text=self.text,
             model=self._model,
             usage=_read_usage(self._usage) if self._usage else None,
             finish_reason=_FINISH.get(self._stop, "stop"),
@@ -221,7 +246,7 @@ class _StreamReader:
 
 
 def _head(request: ProviderRequest, reply: ProviderReply, usage: Usage) -> dict[str, Any]:
-    return {
+    head: dict[str, Any] = {
         "id": "msg_scripted",
         "type": "message",
         "role": "assistant",
@@ -229,13 +254,15 @@ def _head(request: ProviderRequest, reply: ProviderReply, usage: Usage) -> dict[
         "content": [],
         "stop_reason": None,
         "stop_sequence": None,
-        "usage": {
+    }
+    if reply.reports_usage:
+        head["usage"] = {
             "input_tokens": usage.fresh_input,
             "cache_creation_input_tokens": usage.cache_write,
             "cache_read_input_tokens": usage.cache_read,
             "output_tokens": 0,
-        },
-    }
+        }
+    return head
 
 
 def _frame(kind: str, **members: Any) -> bytes:

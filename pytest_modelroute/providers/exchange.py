@@ -107,13 +107,17 @@ class ProviderRequest:
 class ProviderReply:
     """A model's answer, read from the wire or to be written to it."""
 
-    text: str
+    text: str = ""
     model: str = ""
     "The model that says it answered; empty for the one that was asked."
     usage: Usage | None = None
+    reports_usage: bool = True
+    "Whether the answer says what it used, as every provider should."
     finish_reason: FinishReason = "stop"
     "A reply that calls tools has stopped for them, so `stop` becomes `tool_calls` there."
     tool_calls: tuple[ToolCall, ...] = ()
+    vectors: tuple[tuple[float, ...], ...] = ()
+    "Of an embedding: one for each input; made from the words of the inputs where left out."
 
     def __post_init__(self) -> None:
         """Keep the finish reason true, and the ids of the calls apart."""

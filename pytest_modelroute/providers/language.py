@@ -3,34 +3,110 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 from pytest_modelroute.errors import MalformedExchange
 from pytest_modelroute.providers.exchange import Message, ProviderReply, ProviderRequest, WireRequest
-from pytest_modelroute.providers.sse import to_json
+from pytest_modelroute.providers.failures import Failure, Vocabulary, WireError
+from pytest_modelroute.providers.sse import Event, EventDecoder, to_json
+
+
+class StreamReader(Protocol):
+    """Joins what a stream brings, piece by piece."""
+
+    def feed(self, data: bytes) -> str:
+        """
+        Take more bytes, cut anywhere.
+
+        Returns:
+            The text that they add to the answer.
+
+        Raises:
+            StreamFailed: The provider's error came in the stream.
+            MalformedExchange: A piece of it is not in the format.
+
+        """
+        ...
+
+    def reply(self) -> ProviderReply:
+        """The whole answer, usage included, after the last bytes; MalformedExchange where the stream was cut off."""
+        ...
+
+
+class EventStreamReader(ABC):
+    """A reader of server-sent events; a format says what an event adds."""
+
+    def __init__(self) -> None:
+        """Nothing has come yet."""
+        self.text: str = ""
+        self._decoder = EventDecoder()
+
+    def feed(self, data: bytes) -> str:
+        """Take more bytes."""
+        return self._take_all(self._decoder.feed(data))
+
+    def reply(self) -> ProviderReply:
+        """The whole answer."""
+        self._take_all(self._decoder.flush())
+        return self.finish()
+
+    def _take_all(self, events: Iterable[Event]) -> str:
+        before = len(self.text)
+        for event in events:
+            self.take(event)
+        return self.text[before:]
+
+    @abstractmethod
+    def take(self, event: Event) -> None:
+        """Add an event; its text goes to `self.text`."""
+
+    @abstractmethod
+    def finish(self) -> ProviderReply:
+        """The whole answer, or MalformedExchange where the stream was cut off."""
+
+
+def read_stream(language: Language, body: bytes) -> ProviderReply:
+    """
+    Read a stream that has ended.
+
+    Raises:
+        StreamFailed: It ended in the provider's error.
+        MalformedExchange: It is not in the format, or was cut off.
+
+    """
+    reader = language.stream_reader()
+    reader.feed(body)
+    return reader.reply()
 
 
 class Language(Protocol):
     """
     One wire format: reading and writing its requests, replies, streams and errors.
 
-    What is written can be read back: `read_request(write_request(r).body)` is r, `read_reply(write_reply(r, a))` is a,
-    and so is `read_stream(b"".join(write_stream(r, a, pieces)))`; but for what a format cannot say (Anthropic requires
-    max_tokens, and keeps system prompts apart from the other messages).
+    What is written can be read back: `read_request(w.body, w.path)` of `w = write_request(r, key)` is r,
+    `read_reply(write_reply(r, a))` is a, and so is `read_stream(self, b"".join(write_stream(r, a, pieces)))`; but for
+    what a format cannot say (Anthropic requires max_tokens, and keeps system prompts apart from the other messages).
     """
 
     name: str
     "The name of the format in logs and messages, such as openai-chat."
     provider: str
     "Whose format it is; the provider of a call to a host that is not known."
+    stream_type: str
+    "The content type of a stream."
+    vocabulary: Vocabulary
+    "How it says what went wrong."
+    filters_content: bool
+    "Whether it has a form for an answer that a content filter held back."
 
     def recognises(self, path: str) -> bool:
         """Whether a POST to this path of any host is a call in this format."""
         ...
 
-    def read_request(self, body: bytes) -> ProviderRequest:
-        """Read a request; MalformedExchange where it is not one."""
+    def read_request(self, body: bytes, path: str) -> ProviderRequest:
+        """Read a request; MalformedExchange where it is not one. Some formats name the model in the path."""
         ...
 
     def write_request(self, request: ProviderRequest, key: str) -> WireRequest:
@@ -45,16 +121,20 @@ class Language(Protocol):
         """Write an answer as a stream, one entry of frames for each piece of its text."""
         ...
 
-    def write_error(self, status: int, kind: str, message: str) -> bytes:
-        """Write the body of an error; `kind` is an error class such as rate_limited."""
+    def write_error(self, failure: Failure) -> WireError:
+        """Write a refusal."""
+        ...
+
+    def write_stream_error(self, failure: Failure) -> bytes:
+        """Write a refusal as the frame that ends a stream which has begun well."""
         ...
 
     def read_reply(self, body: bytes) -> ProviderReply:
         """Read a whole answer; MalformedExchange where it is not one."""
         ...
 
-    def read_stream(self, body: bytes) -> ProviderReply:
-        """Read a stream that has ended, usage included; MalformedExchange where it is not one, or was cut off."""
+    def stream_reader(self) -> StreamReader:
+        """Read a stream while it comes."""
         ...
 
     def read_error(self, body: bytes) -> tuple[str | None, str]:

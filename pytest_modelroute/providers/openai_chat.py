@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
-from pytest_modelroute.errors import MalformedExchange
+from pytest_modelroute.errors import MalformedExchange, StreamFailed
 from pytest_modelroute.providers.exchange import (
     FinishReason,
     ProviderReply,
@@ -17,7 +17,10 @@ from pytest_modelroute.providers.exchange import (
     WireRequest,
     estimate_usage,
 )
+from pytest_modelroute.providers.failures import Failure, Spoken, Vocabulary, WireError
 from pytest_modelroute.providers.language import (
+    EventStreamReader,
+    StreamReader,
     arguments_of,
     content_of,
     count,
@@ -29,20 +32,36 @@ from pytest_modelroute.providers.language import (
     read_object,
     write_object,
 )
-from pytest_modelroute.providers.sse import read_events, write_event
+from pytest_modelroute.providers.sse import Event, write_event
 
 _WHAT: Final = "an OpenAI chat completion"
 _CREATED: Final = 1_750_000_000
 "A fixed time, so that the same script always gives the same bytes."
 _OWN_MEMBERS: Final = frozenset({"model", "messages", "stream", "stream_options", "tools"})
-_CODES: Final[Mapping[str, tuple[str, str | None]]] = {
-    "rate_limited": ("requests", "rate_limit_exceeded"),
-    "authentication": ("invalid_request_error", "invalid_api_key"),
-    "server_error": ("server_error", None),
-    "unavailable": ("server_error", None),
-    "overloaded": ("server_error", "overloaded"),
-}
-"Error class -> the type and code that OpenAI sends."
+_REFUSED: Final = "invalid_request_error"
+OPENAI_WORDS: Final = Vocabulary(
+    spoken={
+        "rate_limited": Spoken(429, "rate_limit_exceeded", "requests"),
+        "quota_exhausted": Spoken(429, "insufficient_quota", "insufficient_quota"),
+        "overloaded": Spoken(503, "overloaded", "server_error"),
+        "unavailable": Spoken(503, None, "server_error"),
+        "server_error": Spoken(500, None, "server_error"),
+        "timeout": Spoken(408, None, "timeout"),
+        "not_found": Spoken(404, "model_not_found", _REFUSED),
+        "context_overflow": Spoken(400, "context_length_exceeded", _REFUSED),
+        "content_filtered": Spoken(400, "content_filter", None),
+        "authentication": Spoken(401, "invalid_api_key", _REFUSED),
+        "permission": Spoken(403, None, _REFUSED),
+        "bad_request": Spoken(400, None, _REFUSED),
+    },
+    understood={
+        "requests": "rate_limited",
+        "tokens": "rate_limited",
+        "billing_hard_limit_reached": "quota_exhausted",
+        "string_above_max_length": "context_overflow",
+    },
+)
+"The codes of OpenAI, which its other formats share."
 _FINISH: Final[Mapping[str, FinishReason]] = {
     "stop": "stop",
     "length": "length",
@@ -57,12 +76,15 @@ class OpenAIChat:
 
     name = "openai-chat"
     provider = "openai"
+    stream_type = "text/event-stream"
+    vocabulary = OPENAI_WORDS
+    filters_content = True
 
     def recognises(self, path: str) -> bool:
         """Any path that ends in /chat/completions, Azure's deployments included."""
         return path.endswith("/chat/completions")
 
-    def read_request(self, body: bytes) -> ProviderRequest:
+    def read_request(self, body: bytes, path: str) -> ProviderRequest:  # noqa: ARG002 - the model is in the body
         """Read a request."""
         value, model, messages = open_request(body, what=_WHAT)
         return ProviderRequest(
@@ -115,7 +137,7 @@ class OpenAIChat:
             {
                 **_head(request, reply, "chat.completion"),
                 "choices": [choice],
-                "usage": _write_usage(reply.usage or estimate_usage(request, reply.text)),
+                **_usage_member(request, reply),
             }
         )
 
@@ -134,17 +156,18 @@ class OpenAIChat:
             for index, call in enumerate(reply.tool_calls)
         )
         tail += chunk({}, reply.finish_reason)
-        if request.include_usage:
-            usage = _write_usage(reply.usage or estimate_usage(request, reply.text))
-            tail += write_event({**head, "choices": [], "usage": usage})
+        if request.include_usage and reply.reports_usage:
+            tail += write_event({**head, "choices": [], **_usage_member(request, reply)})
         frames[-1] += tail + write_event("[DONE]")
         return frames
 
-    def write_error(self, status: int, kind: str, message: str) -> bytes:
-        """Write the body of an error."""
-        fallback = "invalid_request_error" if status < 500 else "server_error"  # noqa: PLR2004
-        kind_type, code = _CODES.get(kind, (fallback, None))
-        return write_object({"error": {"message": message, "type": kind_type, "param": None, "code": code}})
+    def write_error(self, failure: Failure) -> WireError:
+        """Write a refusal."""
+        return openai_error(failure)
+
+    def write_stream_error(self, failure: Failure) -> bytes:
+        """Write a refusal as an event of the stream."""
+        return write_event(openai_error(failure).body.decode())
 
     def read_reply(self, body: bytes) -> ProviderReply:
         """Read a whole answer."""
@@ -161,34 +184,71 @@ class OpenAIChat:
             tool_calls=tuple(_read_tool_call(entry) for entry in objects(message.get("tool_calls")) or ()),
         )
 
-    def read_stream(self, body: bytes) -> ProviderReply:
-        """Read a stream that has ended."""
-        text, model, finish = "", "", ""
-        usage: Usage | None = None
-        calls: dict[int, dict[str, Any]] = {}
-        for value in _chunks(body):
-            model = str(value.get("model") or model)
-            usage = _read_usage(value.get("usage")) or usage
-            # Of several choices (n > 1) the first is the answer, as in a whole reply.
-            for choice in (choice for choice in objects(value.get("choices")) or () if not choice.get("index")):
-                delta = mapping(choice.get("delta"))
-                text += read_message("assistant", delta.get("content"), what=_WHAT).text
-                finish = str(choice.get("finish_reason") or finish)
-                for part in objects(delta.get("tool_calls")) or ():
-                    _merge_tool_call(calls, part)
-        if not finish:
-            raise MalformedExchange(f"the stream of {_WHAT} was cut off: no chunk gives a finish_reason")
-        return ProviderReply(
-            text=text,
-            model=model,
-            usage=usage,
-            finish_reason=_FINISH.get(finish, "stop"),
-            tool_calls=tuple(_read_tool_call(calls[index]) for index in sorted(calls)),
-        )
+    def stream_reader(self) -> StreamReader:
+        """Read a stream while it comes."""
+        return _StreamReader()
 
     def read_error(self, body: bytes) -> tuple[str | None, str]:
         """Code (else type) and message of an error."""
         return error_words(read_object(body, what=f"{_WHAT} error"), "code", "type")
+
+
+class _StreamReader(EventStreamReader):
+    """Joins the chunks of a stream; of several choices (n > 1) the first is the answer, as in a whole reply."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._model = ""
+        self._stop = ""
+        self._usage: Usage | None = None
+        self._calls: dict[int, dict[str, Any]] = {}
+        self._done = False
+
+    def take(self, event: Event) -> None:
+        self._done = self._done or event.data == "[DONE]"
+        if self._done:
+            return
+        value = read_object(event.data, what=f"a chunk of {_WHAT}")
+        if value.get("error"):
+            word, message = error_words(value, "code", "type")
+            kind = OPENAI_WORDS.classify(None, word, message)
+            raise StreamFailed(f"the stream of {_WHAT} ended in an error: {message}", kind=kind, code=word)
+        self._model = str(value.get("model") or self._model)
+        self._usage = _read_usage(value.get("usage")) or self._usage
+        for choice in objects(value.get("choices")) or ():
+            if not choice.get("index"):
+                self._take_choice(choice)
+
+    def _take_choice(self, choice: Mapping[str, Any]) -> None:
+        delta = mapping(choice.get("delta"))
+        self.text += read_message("assistant", delta.get("content"), what=_WHAT).text
+        self._stop = str(choice.get("finish_reason") or self._stop)
+        for part in objects(delta.get("tool_calls")) or ():
+            _merge_tool_call(self._calls, part)
+
+    def finish(self) -> ProviderReply:
+        if not self._stop:
+            raise MalformedExchange(f"the stream of {_WHAT} was cut off: no chunk gives a finish_reason")
+        return ProviderReply(
+            text=self.text,
+            model=self._model,
+            usage=self._usage,
+            finish_reason=_FINISH.get(self._stop, "stop"),
+            tool_calls=tuple(_read_tool_call(self._calls[index]) for index in sorted(self._calls)),
+        )
+
+
+def openai_error(failure: Failure) -> WireError:
+    """A refusal with OpenAI's type and code."""
+    spoken = OPENAI_WORDS.say(failure.kind)
+    error = {"message": failure.message, "type": spoken.type, "param": None, "code": spoken.word}
+    return WireError(status=spoken.status, body=write_object({"error": error}))
+
+
+def _usage_member(request: ProviderRequest, reply: ProviderReply) -> dict[str, Any]:
+    if not reply.reports_usage:
+        return {}
+    return {"usage": _write_usage(reply.usage or estimate_usage(request, reply.text))}
 
 
 def _head(request: ProviderRequest, reply: ProviderReply, kind: str) -> dict[str, Any]:
@@ -252,14 +312,3 @@ def _merge_tool_call(calls: dict[int, dict[str, Any]], part: Mapping[str, Any]) 
     known["id"] = part.get("id") or known.get("id")
     known["function"]["name"] += str(function.get("name") or "")
     known["function"]["arguments"] += str(function.get("arguments") or "")
-
-
-def _chunks(body: bytes) -> Iterator[dict[str, Any]]:
-    for event in read_events(body):
-        if event.data == "[DONE]":
-            return
-        value = read_object(event.data, what=f"a chunk of {_WHAT}")
-        if value.get("error"):
-            message = mapping(value["error"]).get("message")
-            raise MalformedExchange(f"the stream of {_WHAT} ended in an error: {message}")
-        yield value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -26,31 +27,33 @@ BASE_URLS: Final[Mapping[str, str]] = {
 "Provider -> the base URL of its API. Any other name is fine where a base URL is given."
 
 _HOSTS: Final[Mapping[str, str]] = {url.split("/")[2]: provider for provider, url in BASE_URLS.items()}
-_AZURE: Final = ".openai.azure.com"
+_HOST_PATTERNS: Final[tuple[tuple[re.Pattern[str], str], ...]] = ((re.compile(r".+\.openai\.azure\.com"), "azure"),)
 
 
-def language_for(method: str, path: str) -> Language | None:
-    """The language of a request, or None where it is no call of a model in a language spoken here."""
+def language_for(method: str, path: str, provider: str | None = None) -> Language | None:
+    """
+    The language of a request, or None where it is no call of a model in a language spoken here.
+
+    Where several have the same path (Mistral speaks a dialect of OpenAI's), the provider's own goes before.
+    """
     if method != "POST":
         return None
-    for language in LANGUAGES:
-        if language.recognises(path):
-            return language
-    return None
+    spoken = [language for language in LANGUAGES if language.recognises(path)]
+    return next((language for language in spoken if language.provider == provider), spoken[0] if spoken else None)
 
 
 def language_of_provider(provider: str) -> Language:
-    """The language that a provider is spoken to in: Anthropic's for anthropic, OpenAI chat for everyone else."""
-    return LANGUAGES[1] if provider == "anthropic" else LANGUAGES[0]
+    """The language that a provider is spoken to in by the router: its own, and OpenAI chat for everyone else."""
+    return next((language for language in LANGUAGES if language.provider == provider), LANGUAGES[0])
 
 
-def provider_of(host: str, language: Language) -> str:
-    """Whose host this is; azure for Azure's, and the owner of the language for hosts that are not known."""
-    if host.endswith(_AZURE):
-        return "azure"
-    return _HOSTS.get(host, language.provider)
+def provider_at(host: str) -> str | None:
+    """Whose host this is, or None where it is nobody's that is known here."""
+    if host in _HOSTS:
+        return _HOSTS[host]
+    return next((provider for pattern, provider in _HOST_PATTERNS if pattern.fullmatch(host)), None)
 
 
 def is_provider_host(host: str) -> bool:
     """Whether a host is a known provider's, who would bill a call."""
-    return host in _HOSTS or host.endswith(_AZURE)
+    return provider_at(host) is not None

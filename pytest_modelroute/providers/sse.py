@@ -37,6 +37,31 @@ def to_json(value: Any) -> str:
     return text
 
 
+_FRAME_END = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
+
+
+class EventDecoder:
+    """Takes a stream in pieces, cut anywhere, and gives the events that are whole."""
+
+    def __init__(self) -> None:
+        """Nothing has come yet."""
+        self._rest = b""
+
+    def feed(self, data: bytes) -> Iterator[Event]:
+        """The events that these bytes complete."""
+        body = self._rest + data
+        # Not from the start: a long frame that comes in small pieces would be searched again and again.
+        ends = [found.end() for found in _FRAME_END.finditer(body, max(0, len(self._rest) - 3))]
+        end = ends[-1] if ends else 0
+        self._rest = body[end:]
+        return read_events(body[:end])
+
+    def flush(self) -> Iterator[Event]:
+        """The last event, where the stream ended without a blank line."""
+        rest, self._rest = self._rest, b""
+        return read_events(rest)
+
+
 def read_events(body: bytes) -> Iterator[Event]:
     """The events of a whole stream; comments are passed over, and a last frame may lack its blank line."""
     name, data = "", list[str]()

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
+from pytest_modelroute.errors import ScriptError
 from pytest_modelroute.providers.exchange import ProviderReply, ProviderRequest, Usage, estimate_usage, split_text
+from pytest_modelroute.providers.failures import ErrorClass, Failure
 from pytest_modelroute.providers.language import Language
-from pytest_modelroute.wire.faults import Fault
+from pytest_modelroute.wire.faults import BadBody, BrokenReply, Fault, Filtered, LostConnection, OddReply, Refusal
+
+_JSON = {"content-type": "application/json"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,11 +24,18 @@ class Answer:
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     body: bytes = b""
-    frames: tuple[tuple[float, bytes], ...] = ()
-    "Of a stream: (seconds since the piece before, bytes)."
-    fault: Fault | None = None
+    frames: tuple[tuple[float, bytes], ...] | None = None
+    "A body that comes in pieces: (seconds since the piece before, bytes); None for one that comes whole."
+    breaks: Literal["refused", "reset", "silent", "cut", "stalled"] | None = None
+    "How the transport fails: the first three before any response, the others after the last piece."
+    kind: ErrorClass | None = None
+    "The error class that it shows; None for a good answer."
+    retry_date_s: float | None = None
+    "Seconds from the answer on that its Retry-After names as a date."
     reply: ProviderReply | None = None
     usage: Usage | None = None
+    pieces: int = 0
+    "How many pieces the provider made or would have made, for what it bills of a stream that ended early."
     by: str = ""
     "Which script."
 
@@ -42,13 +54,17 @@ def answer_with_reply(language: Language, request: ProviderRequest, reply: Provi
     usage = reply.usage or estimate_usage(request, reply.text)
     # A provider answers as the model it was asked for, unless a script says otherwise.
     reply = replace(reply, usage=usage, model=reply.model or request.model)
+    # What is not reported cannot be known, as in life; and what is filtered is no answer.
+    known = usage if reply.reports_usage else None
+    kind: ErrorClass | None = "content_filtered" if reply.finish_reason == "content_filter" else None
     if not request.stream:
         return Answer(
             delay=pace.latency,
-            headers={"content-type": "application/json"},
+            headers=_JSON,
             body=language.write_reply(request, reply),
-            reply=reply,
-            usage=usage,
+            kind=kind,
+            reply=replace(reply, usage=known),
+            usage=known,
         )
     pieces = list(pace.chunks) if isinstance(pace.chunks, tuple) else split_text(reply.text, pace.chunks)
     frames = language.write_stream(request, reply, pieces)
@@ -58,19 +74,114 @@ def answer_with_reply(language: Language, request: ProviderRequest, reply: Provi
         first = pace.latency
     return Answer(
         delay=first,
-        headers={"content-type": "text/event-stream"},
+        headers={"content-type": language.stream_type},
         frames=tuple((gap if index else 0.0, frame) for index, frame in enumerate(frames)),
-        reply=reply,
-        usage=usage,
+        kind=kind,
+        reply=replace(reply, usage=known),
+        usage=known,
+        pieces=len(frames),
     )
 
 
-def answer_with_fault(language: Language, fault: Fault, latency: float) -> Answer:
-    """An error in the provider's own words, a broken body, or a fault of the transport."""
-    headers = {"content-type": "application/json"}
-    if fault.retry_after is not None:
-        wait = fault.retry_after
-        headers["retry-after"] = str(int(wait)) if wait == int(wait) else str(wait)
-    status = fault.status or 0
-    body = fault.body if fault.body is not None else language.write_error(status, fault.kind, fault.message)
-    return Answer(delay=latency, status=status, headers=headers, body=body, fault=fault)
+def answer_with_fault(
+    language: Language, request: ProviderRequest, fault: Fault, latency: float, provider: str
+) -> Answer:
+    """
+    An error in the provider's own words, a broken or odd reply, or a fault of the transport.
+
+    Raises:
+        ScriptError: The provider has no form for this fault.
+
+    """
+    match fault:
+        case Refusal():
+            return _refuse(language, fault, latency)
+        case LostConnection():
+            return Answer(delay=latency, breaks=fault.how, kind=fault.kind)
+        case BadBody():
+            return Answer(delay=latency, headers={"content-type": fault.content_type}, body=fault.body, kind=fault.kind)
+        case Filtered():
+            return _filter(language, request, latency, provider)
+        case BrokenReply():
+            return _break(language, request, fault, latency)
+        case OddReply():
+            return _odd(language, request, fault, latency)
+        case _:  # pragma: no cover - the functions of the module make no other
+            raise ScriptError(f"{fault!r} is no fault of pytest_modelroute.faults")
+
+
+def _refuse(language: Language, fault: Refusal, latency: float) -> Answer:
+    assert fault.kind is not None  # noqa: S101 - a refusal has a class, for the type checker
+    wait = fault.retry_after
+    error = language.write_error(Failure(kind=fault.kind, message=fault.message, retry_after=wait))
+    headers = {**_JSON, **error.headers}
+    if wait is not None and not language.vocabulary.retry_in_body:
+        headers["retry-after"] = _number(wait)
+    if fault.retry_after_ms is not None:
+        headers["retry-after-ms"] = _number(fault.retry_after_ms)
+    return Answer(
+        delay=latency,
+        status=error.status,
+        headers=headers,
+        body=error.body,
+        kind=fault.kind,
+        retry_date_s=fault.retry_after_date,
+    )
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else str(value)
+
+
+def _filter(language: Language, request: ProviderRequest, latency: float, provider: str) -> Answer:
+    if provider == "azure":
+        refusal = Refusal(
+            name="content_filter",
+            kind="content_filtered",
+            message="The response was filtered due to the prompt triggering the content management policy",
+        )
+        return _refuse(language, refusal, latency)
+    if not language.filters_content:
+        raise ScriptError(f"content_filter(): {language.name} has no form for an answer that a filter held back")
+    reply = ProviderReply(finish_reason="content_filter")
+    return answer_with_reply(language, request, reply, Pace(latency=latency))
+
+
+def _odd(language: Language, request: ProviderRequest, fault: OddReply, latency: float) -> Answer:
+    reply = ProviderReply(text=fault.text, model=fault.model or "", reports_usage=fault.reports_usage)
+    whole = latency + fault.first_token_s
+    pace = Pace(latency=whole, ttft=fault.first_token_s or None)
+    return answer_with_reply(language, request, reply, pace)
+
+
+def _break(language: Language, request: ProviderRequest, fault: BrokenReply, latency: float) -> Answer:
+    whole = answer_with_reply(language, request, ProviderReply(text=fault.text), Pace(latency=latency))
+    good = [] if whole.frames is None else list(whole.frames[: fault.after])
+    if whole.frames is not None and fault.after >= len(whole.frames):
+        raise ScriptError(
+            f"{fault.name}(after={fault.after}): its text has {len(whole.frames)} pieces; fewer of them were expected"
+        )
+    if fault.how == "error":
+        assert fault.kind is not None  # noqa: S101 - it has a class, for the type checker
+        failure = Failure(kind=fault.kind, message=f"scripted: {fault.kind}")
+        if whole.frames is None:
+            error = language.write_error(failure)
+            headers = {**_JSON, **error.headers}
+            return Answer(delay=latency, status=error.status, headers=headers, body=error.body, kind=fault.kind)
+        good.append((whole.frames[fault.after][0], language.write_stream_error(failure)))
+    elif fault.how == "corrupted":
+        if whole.frames is None:
+            return replace(whole, body=whole.body[: len(whole.body) // 2], kind=fault.kind, usage=whole.usage)
+        gap, frame = whole.frames[fault.after]
+        good += [(gap, _corrupt(frame)), *whole.frames[fault.after + 1 :]]
+    elif whole.frames is None:
+        good = [(0.0, whole.body[: len(whole.body) // 2])]
+    breaks = fault.how if fault.how in ("cut", "stalled") else None
+    return replace(whole, frames=tuple(good), breaks=breaks, kind=fault.kind)
+
+
+def _corrupt(frame: bytes) -> bytes:
+    """The frame with its first line of JSON broken off in the middle."""
+    start = frame.index(b"{")
+    end = frame.index(b"\n", start)
+    return frame[: (start + end) // 2] + frame[end:]

@@ -7,14 +7,16 @@ import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from email.utils import formatdate
 from itertools import count
 from math import ceil
 from typing import Literal
 
-from pytest_modelroute.errors import MalformedExchange, UnscriptedCall, VirtualTimeError
-from pytest_modelroute.providers.language import Language
+from pytest_modelroute.errors import MalformedExchange, StreamFailed, UnscriptedCall, VirtualTimeError
+from pytest_modelroute.providers.exchange import ProviderRequest
+from pytest_modelroute.providers.language import Language, read_stream
 from pytest_modelroute.providers.prices import PriceBook
-from pytest_modelroute.providers.registry import LANGUAGES, language_for, provider_of
+from pytest_modelroute.providers.registry import LANGUAGES, language_for, provider_at
 from pytest_modelroute.wire.answers import Answer
 from pytest_modelroute.wire.call_log import CallLog, ProviderCall
 from pytest_modelroute.wire.labels import Label, current_label
@@ -124,35 +126,48 @@ class Wire:
             ScriptRaised: The function of a script raised.
 
         """
-        language = language_for(method, path)
+        provider = self._hosts.get(host) or provider_at(host)
+        language = language_for(method, path, provider)
         if language is None:
             return None
-        call = self._log(language, url, host, body(), client)
-        if call is None:
+        request = self._read(language, url, path, body(), is_known=provider is not None)
+        if request is None:
             return None
+        call = self._log(language, provider or language.provider, url, request, client)
         if self.scripts is None:
             call.answered_by = "network"
             return Exchange(self, call, language, None)
         try:
-            answer = self.scripts.answer(call, language)
+            answer = self._date(self.scripts.answer(call, language))
         except BaseException as error:
             call.error = "unscripted" if isinstance(error, UnscriptedCall) else "script raised"
             self.fail(str(error))
             raise
         return Exchange(self, call, language, answer)
 
-    def _log(self, language: Language, url: str, host: str, body: bytes, client: str) -> ProviderCall | None:
+    def _date(self, answer: Answer) -> Answer:
+        """A date in a Retry-After is one of this test's clock, and of whole seconds: rounded up."""
+        if answer.retry_date_s is None:
+            return answer
+        now = time.time() if self.clock is None else self.clock.wall_now()
+        moment = formatdate(ceil(now + answer.delay + answer.retry_date_s), usegmt=True)
+        return replace(answer, headers={**answer.headers, "retry-after": moment})
+
+    def _read(self, language: Language, url: str, path: str, body: bytes, *, is_known: bool) -> ProviderRequest | None:
         try:
-            request = language.read_request(body)
+            return language.read_request(body, path)
         except MalformedExchange as error:
-            if self.scripts is None:
+            # Other services have paths such as /responses too.
+            if self.scripts is None or not is_known:
                 return None
             self.fail(f"a call of {url} cannot be read: {error}")
             raise
+
+    def _log(self, language: Language, provider: str, url: str, request: ProviderRequest, client: str) -> ProviderCall:
         label = current_label() or self._running_label(url)
         call = ProviderCall(
             number=next(self._numbers),
-            provider=self._hosts.get(host) or provider_of(host, language),
+            provider=provider,
             language=language.name,
             url=url.partition("?")[0],
             client=client,
@@ -192,13 +207,14 @@ class Exchange:
     def frame_sent(self) -> None:
         """A piece of a scripted stream has come; the last one holds the end marker and completes the call."""
         self._frames_sent += 1
-        if self.answer is not None and self._frames_sent == len(self.answer.frames):
+        answer = self.answer
+        if answer is not None and answer.breaks is None and self._frames_sent == len(answer.frames or ()):
             self.end()
 
     def begin(self, status: int) -> None:
         """The head of the response has come."""
         self.call.status = status
-        if self.answer is not None and self.answer.frames:
+        if self.call.stream and self.answer is not None and self.answer.frames is not None:
             self.call.ttft_s = round(self.wire.now - self.call.started_s, 9)
 
     def first_piece(self) -> None:
@@ -223,11 +239,13 @@ class Exchange:
         if call.status is None or call.status >= 400:  # noqa: PLR2004
             return self._error_word(body)
         try:
-            reply = (self._language.read_stream if call.stream else self._language.read_reply)(body)
+            reply = read_stream(self._language, body) if call.stream else self._language.read_reply(body)
+        except StreamFailed as error:
+            return error.kind
         except MalformedExchange:
             return "cut off" if call.stream else "malformed"
         call.reply, call.usage = reply, reply.usage
-        return None
+        return "content_filtered" if reply.finish_reason == "content_filter" else None
 
     def end(self, *, error: str | None = None) -> None:
         """The exchange is over; only the first end counts."""
@@ -236,12 +254,12 @@ class Exchange:
         self._ended = True
         call, answer = self.call, self.answer
         call.latency_s = round(self.wire.now - call.started_s, 9)
-        if answer is not None and answer.fault is not None and error != "cancelled":
-            error = error or answer.fault.kind
+        if answer is not None and error is None:
+            error = answer.kind
         call.error = call.error or error
         if answer is None:
             return
-        if call.error is None:
+        if call.error is None or call.error == "content_filtered":
             call.reply, call.usage = answer.reply, answer.usage
         elif answer.usage is not None and (share := self._share(answer, call.latency_s)):
             # A call that the client gave up is billed as far as it ran: its input, and its share of the output.
@@ -250,9 +268,11 @@ class Exchange:
 
     def _share(self, answer: Answer, elapsed_s: float) -> float:
         """How much of its output a provider has made by the time that the client gives up: by pieces, else by time."""
-        if self._frames_sent:
-            return self._frames_sent / len(answer.frames)
-        whole = answer.delay + sum(gap for gap, _frame in answer.frames)
+        if answer.pieces and self._frames_sent:
+            return min(1.0, self._frames_sent / answer.pieces)
+        if answer.kind is not None and not answer.pieces:
+            return 1.0  # it was made whole and lost on its way
+        whole = answer.delay + sum(gap for gap, _frame in answer.frames or ())
         return min(1.0, elapsed_s / whole) if whole else 0.0
 
     @contextmanager
@@ -262,12 +282,13 @@ class Exchange:
             yield
         except BaseException as error:
             given_up = isinstance(error, asyncio.CancelledError | GeneratorExit)
-            self.end(error="cancelled" if given_up else type(error).__name__)
+            kind = "timeout" if "Timeout" in type(error).__name__ else "connection"
+            self.end(error="cancelled" if given_up else kind)
             raise
 
     def _error_word(self, body: bytes) -> str:
         try:
-            word, _message = self._language.read_error(body)
+            word, message = self._language.read_error(body)
         except MalformedExchange:
-            word = None
-        return word or "error"
+            word, message = None, ""
+        return self._language.vocabulary.classify(self.call.status, word, message)

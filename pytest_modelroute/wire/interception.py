@@ -150,31 +150,40 @@ def _respond(exchange: Exchange, request: Any, library: Any) -> Generator[float,
     answer = exchange.answer
     assert answer is not None  # noqa: S101 - the caller's condition, for the type checker
     timeouts: dict[str, float | None] = request.extensions.get("timeout") or {}
-    transport = None if answer.fault is None else answer.fault.transport
-    limit = timeouts.get("connect" if transport == "connect" else "read")
-    if transport == "read_timeout" and limit is None:
-        exchange.wire.fail(
-            f"read_timeout() on call {exchange.call.number} would wait for ever: the client has no read timeout"
-        )
-        limit = 0.0
-    if limit is not None and (transport == "read_timeout" or answer.delay > limit):
+    refused = answer.breaks == "refused"
+    limit = timeouts.get("connect" if refused else "read")
+    silent = answer.breaks == "silent"
+    if silent and limit is None:
+        limit = _waits_for_ever(exchange)
+    if limit is not None and (silent or answer.delay > limit):
         yield limit
         exchange.end(error="timeout")
-        if transport == "connect":
+        if refused:
             raise library.ConnectTimeout("The connection attempt timed out", request=request)
         raise library.ReadTimeout("The read operation timed out", request=request)
     yield answer.delay
-    if transport == "connect":
-        exchange.end(error="connection")
+    if refused:
+        exchange.end()
         raise library.ConnectError("All connection attempts failed", request=request)
-    if answer.frames:
+    if answer.breaks == "reset":
+        exchange.end()
+        raise library.ReadError("[Errno 104] Connection reset by peer", request=request)
+    exchange.begin(answer.status)
+    if answer.frames is not None:
         body = {"stream": _stream_class(_Frames, library)(exchange, request, library, limit)}
-        exchange.begin(answer.status)
     else:
         body = {"content": answer.body}
-        exchange.begin(answer.status)
         exchange.end()
     return library.Response(answer.status, headers=dict(answer.headers), request=request, **body)
+
+
+def _waits_for_ever(exchange: Exchange) -> float:
+    """In a test nobody waits for ever: fail it, and let the client go on at once."""
+    exchange.wire.fail(
+        f"call {exchange.call.number} to {exchange.call.model!r} is scripted to get no answer, and would wait for "
+        "ever: the client has no read timeout"
+    )
+    return 0.0
 
 
 def _run(steps: Generator[float, None, Any], sleep: Callable[[float], None]) -> Any:
@@ -221,12 +230,24 @@ class _Frames:
         """Each wait and what comes after it; a wait beyond the client's timeout ends the stream."""
         answer = self._exchange.answer
         assert answer is not None  # noqa: S101 - only made for an answer
-        for gap, frame in answer.frames:
-            if self._limit is not None and gap > self._limit:
-                yield self._limit, b""
-                self._exchange.end(error="timeout")
-                raise self._library.ReadTimeout("The read operation timed out", request=self._request)
+        limit = self._limit
+        for gap, frame in answer.frames or ():
+            if limit is not None and gap > limit:
+                yield from self._time_out(limit)
             yield gap, frame
+        if answer.breaks == "stalled":
+            yield from self._time_out(_waits_for_ever(self._exchange) if limit is None else limit)
+        if answer.breaks == "cut":
+            self._exchange.end()
+            raise self._library.RemoteProtocolError(
+                "peer closed connection without sending complete message body (incomplete chunked read)",
+                request=self._request,
+            )
+
+    def _time_out(self, limit: float) -> Iterator[tuple[float, bytes]]:
+        yield limit, b""
+        self._exchange.end(error="timeout")
+        raise self._library.ReadTimeout("The read operation timed out", request=self._request)
 
     def __iter__(self) -> Iterator[bytes]:
         for gap, frame in self._rest:

@@ -276,7 +276,7 @@ class Script:
 
     def _read(self, outcome: object, stage: _Stage, latency: float, call: ProviderCall, language: Language) -> Answer:
         if isinstance(outcome, Fault):
-            return answer_with_fault(language, outcome, latency)
+            return answer_with_fault(language, call.request, outcome, latency, call.provider)
         if isinstance(outcome, str):
             outcome = ProviderReply(text=outcome)
         if not isinstance(outcome, ProviderReply):

@@ -150,6 +150,10 @@ class VirtualTime:
         _active.remove(self)
         self._thread = None
 
+    def wall_now(self) -> float:
+        """Seconds since the epoch on the virtual wall clock, from any thread."""
+        return (self._bases[_WALL] + self._main.passed + self._wall_shift) / _NANO
+
     def read(self, kind: int) -> int | None:
         """A clock in nanoseconds for this thread; None where it is not under virtual time."""
         if not self._is_here():

@@ -10,8 +10,11 @@ import pytest
 from pytest_modelroute.errors import MalformedExchange
 from pytest_modelroute.providers.anthropic_messages import AnthropicMessages
 from pytest_modelroute.providers.exchange import Message, ProviderReply, ProviderRequest, Tool, ToolCall, Usage
+from pytest_modelroute.providers.failures import ErrorClass, Failure
+from pytest_modelroute.providers.language import read_stream
 from pytest_modelroute.providers.sse import read_events
 
+PATH = "/v1/messages"
 MESSAGES = AnthropicMessages()
 REQUEST = ProviderRequest(model="asked", messages=(Message(role="user", text="abcdefgh"),))
 USAGE = {
@@ -96,14 +99,14 @@ def test_several_system_messages_become_parts() -> None:
 def test_a_system_prompt_in_parts_is_the_first_message() -> None:
     """Its text is joined and its parts are kept."""
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
-    request = MESSAGES.read_request(_bytes({"model": "m", "messages": [], "system": parts}))
+    request = MESSAGES.read_request(_bytes({"model": "m", "messages": [], "system": parts}), PATH)
     assert request.messages == (Message(role="system", text="ab", parts=tuple(parts)),)
 
 
 def test_a_tool_without_description_is_read() -> None:
     """The description is optional in the format."""
     body = _bytes({"model": "m", "messages": [], "tools": [{"name": "now", "input_schema": {"type": "object"}}]})
-    assert MESSAGES.read_request(body).tools == (Tool(name="now", parameters={"type": "object"}),)
+    assert MESSAGES.read_request(body, PATH).tools == (Tool(name="now", parameters={"type": "object"}),)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +142,7 @@ def test_a_tool_without_description_is_read() -> None:
 def test_a_request_that_is_none_says_what_is_wrong(body: bytes, message: str) -> None:
     """Each way of being malformed has a message that shows what stood there."""
     with pytest.raises(MalformedExchange) as error:
-        MESSAGES.read_request(body)
+        MESSAGES.read_request(body, PATH)
     assert str(error.value) == message
 
 
@@ -295,7 +298,7 @@ def test_a_documented_stream_is_read() -> None:
             _stop("max_tokens", {"output_tokens": 5}),
         ]
     )
-    assert MESSAGES.read_stream(body) == ProviderReply(
+    assert read_stream(MESSAGES, body) == ProviderReply(
         text="hi",
         model="claude",
         usage=Usage(fresh_input=10, cache_read=4, output=5),
@@ -307,12 +310,12 @@ def test_a_null_in_the_last_usage_replaces_no_number() -> None:
     """The last event may say null for what the first has counted, and the client keeps the first number then."""
     body = _start({"input_tokens": 10, "output_tokens": 1}) + _text("hi")
     body += _stop(usage={"input_tokens": None, "output_tokens": 5})
-    assert MESSAGES.read_stream(body).usage == Usage(fresh_input=10, output=5)
+    assert read_stream(MESSAGES, body).usage == Usage(fresh_input=10, output=5)
 
 
 def test_a_stream_that_reports_no_usage_has_none() -> None:
     """Nothing is estimated when reading."""
-    assert MESSAGES.read_stream(_start() + _text("hi") + _stop()).usage is None
+    assert read_stream(MESSAGES, _start() + _text("hi") + _stop()).usage is None
 
 
 def test_a_tool_call_in_fragments_is_put_together() -> None:
@@ -328,13 +331,13 @@ def test_a_tool_call_in_fragments_is_put_together() -> None:
             _stop("tool_use"),
         ]
     )
-    assert MESSAGES.read_stream(body).tool_calls == (ToolCall(name="f", arguments={"city": "Paris"}, id="t1"),)
+    assert read_stream(MESSAGES, body).tool_calls == (ToolCall(name="f", arguments={"city": "Paris"}, id="t1"),)
 
 
 def test_thinking_in_a_stream_is_no_text() -> None:
     """Deltas of thinking and signatures add nothing to the text."""
     thinking = _event("content_block_delta", index=0, delta={"type": "thinking_delta", "thinking": "hm"})
-    assert MESSAGES.read_stream(_start() + thinking + _text("hi") + _stop()).text == "hi"
+    assert read_stream(MESSAGES, _start() + thinking + _text("hi") + _stop()).text == "hi"
 
 
 @pytest.mark.parametrize(
@@ -359,7 +362,7 @@ def test_thinking_in_a_stream_is_no_text() -> None:
 def test_a_stream_that_did_not_end_well_says_so(body: bytes, message: str) -> None:
     """A stream that was cut off is told from one that ended in an error."""
     with pytest.raises(MalformedExchange) as error:
-        MESSAGES.read_stream(body)
+        read_stream(MESSAGES, body)
     assert str(error.value) == message
 
 
@@ -367,32 +370,34 @@ def test_a_stream_that_did_not_end_well_says_so(body: bytes, message: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("status", "kind", "kind_type"),
+    ("kind", "status", "kind_type"),
     [
-        (429, "rate_limited", "rate_limit_error"),
-        (529, "overloaded", "overloaded_error"),
-        (401, "authentication", "authentication_error"),
-        (500, "server_error", "api_error"),
-        (503, "unavailable", "api_error"),
-        (418, "something else", "invalid_request_error"),
-        (599, "something else", "api_error"),
+        ("rate_limited", 429, "rate_limit_error"),
+        ("quota_exhausted", 402, "billing_error"),
+        ("overloaded", 529, "overloaded_error"),
+        ("authentication", 401, "authentication_error"),
+        ("not_found", 404, "not_found_error"),
+        ("server_error", 500, "api_error"),
+        ("unavailable", 503, "api_error"),
+        ("bad_request", 400, "invalid_request_error"),
     ],
 )
-def test_an_error_is_written_in_anthropics_words(status: int, kind: str, kind_type: str) -> None:
-    """The type is the one that Anthropic sends with this status."""
-    assert json.loads(MESSAGES.write_error(status, kind, "So it is")) == {
-        "type": "error",
-        "error": {"type": kind_type, "message": "So it is"},
-        "request_id": "req_scripted",
-    }
+def test_an_error_is_written_in_anthropics_words(kind: ErrorClass, status: int, kind_type: str) -> None:
+    """Status and type are those that Anthropic sends for this class."""
+    error = MESSAGES.write_error(Failure(kind=kind, message="So it is"))
+    assert (error.status, json.loads(error.body)) == (
+        status,
+        {"type": "error", "error": {"type": kind_type, "message": "So it is"}, "request_id": "req_scripted"},
+    )
 
 
-@pytest.mark.parametrize(
-    ("kind", "word"), [("rate_limited", "rate_limit_error"), ("overloaded", "overloaded_error"), ("?", "api_error")]
-)
-def test_an_error_written_is_read_back(kind: str, word: str) -> None:
-    """The word is the type of the error."""
-    assert MESSAGES.read_error(MESSAGES.write_error(529, kind, "So it is")) == (word, "So it is")
+def test_a_prompt_that_is_too_long_is_told_by_its_message() -> None:
+    """Anthropic has no type of its own for it."""
+    error = MESSAGES.write_error(Failure(kind="context_overflow", message="250000 tokens > 200000 maximum"))
+    assert MESSAGES.read_error(error.body) == (
+        "invalid_request_error",
+        "prompt is too long: 250000 tokens > 200000 maximum",
+    )
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"error": null}', b'{"type": "error", "error": {}}'])

@@ -9,8 +9,11 @@ import pytest
 
 from pytest_modelroute.errors import MalformedExchange
 from pytest_modelroute.providers.exchange import Message, ProviderReply, ProviderRequest, Tool, ToolCall, Usage
+from pytest_modelroute.providers.failures import ErrorClass, Failure
+from pytest_modelroute.providers.language import read_stream
 from pytest_modelroute.providers.openai_chat import OpenAIChat
 
+PATH = "/v1/chat/completions"
 CHAT = OpenAIChat()
 REQUEST = ProviderRequest(model="asked", messages=(Message(role="user", text="abcdefgh"),))
 USAGE = {
@@ -61,7 +64,7 @@ def test_a_request_has_no_members_that_it_does_not_need() -> None:
 
 def test_a_stream_that_does_not_ask_for_usage_is_read_so() -> None:
     """OpenAI reports the usage of a stream only where stream_options ask for it."""
-    request = CHAT.read_request(_bytes({"model": "m", "messages": [], "stream": True}))
+    request = CHAT.read_request(_bytes({"model": "m", "messages": [], "stream": True}), PATH)
     assert (request.stream, request.include_usage) == (True, False)
 
 
@@ -73,20 +76,20 @@ def test_a_stream_without_usage_does_not_ask_for_it() -> None:
 
 def test_null_content_is_an_empty_text() -> None:
     """An assistant message that only calls tools has no content."""
-    request = CHAT.read_request(_bytes({"model": "m", "messages": [{"role": "assistant", "content": None}]}))
+    request = CHAT.read_request(_bytes({"model": "m", "messages": [{"role": "assistant", "content": None}]}), PATH)
     assert request.messages == (Message(role="assistant", text=""),)
 
 
 def test_the_body_of_a_request_is_kept_as_it_came() -> None:
     """What no field holds, such as an id of a tool call, is still there for a predicate."""
     body = {"model": "m", "messages": [{"role": "tool", "tool_call_id": "c1", "content": "4"}]}
-    assert CHAT.read_request(_bytes(body)).body == body
+    assert CHAT.read_request(_bytes(body), PATH).body == body
 
 
 def test_a_tool_without_description_or_parameters_is_read() -> None:
     """Both are optional in the format."""
     tools = [{"type": "function", "function": {"name": "now"}}]
-    assert CHAT.read_request(_bytes({"model": "m", "messages": [], "tools": tools})).tools == (Tool(name="now"),)
+    assert CHAT.read_request(_bytes({"model": "m", "messages": [], "tools": tools}), PATH).tools == (Tool(name="now"),)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +131,7 @@ def test_a_tool_without_description_or_parameters_is_read() -> None:
 def test_a_request_that_is_none_says_what_is_wrong(body: bytes, message: str) -> None:
     """Each way of being malformed has a message that shows what stood there."""
     with pytest.raises(MalformedExchange) as error:
-        CHAT.read_request(body)
+        CHAT.read_request(body, PATH)
     assert str(error.value) == message
 
 
@@ -138,7 +141,7 @@ def test_a_request_that_is_none_says_what_is_wrong(body: bytes, message: str) ->
 def test_a_member_of_a_wrong_type_is_told_from_one_that_is_missing(body: object, word: str) -> None:
     """A model that is null and messages that are a text are named as what they are."""
     with pytest.raises(MalformedExchange, match=word):
-        CHAT.read_request(_bytes(body))
+        CHAT.read_request(_bytes(body), PATH)
 
 
 def test_a_long_body_is_cut_in_the_message() -> None:
@@ -300,7 +303,7 @@ def test_a_stream_without_usage_asked_for_reports_none() -> None:
     """The chunk with usage is sent only to those who ask for it."""
     request = ProviderRequest(model="m", messages=(), stream=True, include_usage=False)
     body = b"".join(CHAT.write_stream(request, ProviderReply(text="a b", usage=Usage(output=2)), ["a", " b"]))
-    assert CHAT.read_stream(body).usage is None
+    assert read_stream(CHAT, body).usage is None
 
 
 def test_a_stream_ends_with_its_end_mark() -> None:
@@ -310,25 +313,25 @@ def test_a_stream_ends_with_its_end_mark() -> None:
 
 def test_a_stream_without_end_mark_is_read() -> None:
     """The finish reason tells the end; several hosts leave the mark out."""
-    assert CHAT.read_stream(_chunk("hi") + _chunk(finish="length")) == ProviderReply(text="hi", finish_reason="length")
+    assert read_stream(CHAT, _chunk("hi") + _chunk(finish="length")) == ProviderReply(text="hi", finish_reason="length")
 
 
 def test_nothing_after_the_end_mark_is_read() -> None:
     """The mark ends the stream."""
-    assert CHAT.read_stream(_chunk("hi", finish="stop") + b"data: [DONE]\n\n" + _chunk("more")).text == "hi"
+    assert read_stream(CHAT, _chunk("hi", finish="stop") + b"data: [DONE]\n\n" + _chunk("more")).text == "hi"
 
 
 def test_the_null_usage_of_earlier_chunks_does_not_hide_the_last() -> None:
     """With usage asked for, every chunk but the last says null."""
     last = b'data: {"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":2}}\n\n'
     body = _chunk("hi", usage=None) + _chunk(finish="stop", usage=None) + last
-    assert CHAT.read_stream(body).usage == Usage(fresh_input=7, output=2)
+    assert read_stream(CHAT, body).usage == Usage(fresh_input=7, output=2)
 
 
 def test_the_null_usage_of_a_later_chunk_does_not_hide_an_earlier_one() -> None:
     """Some hosts report the usage before the last chunk."""
     body = _chunk("hi", usage={"prompt_tokens": 7, "completion_tokens": 2}) + _chunk(finish="stop", usage=None)
-    assert CHAT.read_stream(body).usage == Usage(fresh_input=7, output=2)
+    assert read_stream(CHAT, body).usage == Usage(fresh_input=7, output=2)
 
 
 def test_a_tool_call_in_fragments_is_put_together() -> None:
@@ -341,7 +344,7 @@ def test_a_tool_call_in_fragments_is_put_together() -> None:
     ]
     chunks = [_bytes({"choices": [{"index": 0, "delta": {"tool_calls": [fragment]}}]}) for fragment in fragments]
     body = b"".join(b"data: " + chunk + b"\n\n" for chunk in chunks) + _chunk(finish="tool_calls")
-    assert CHAT.read_stream(body).tool_calls == (
+    assert read_stream(CHAT, body).tool_calls == (
         ToolCall(name="weather", arguments={"city": "Paris"}, id="c1"),
         ToolCall(name="time", id="c2"),
     )
@@ -352,12 +355,12 @@ def test_the_first_choice_of_a_stream_is_the_answer() -> None:
     choices = [{"index": 0, "delta": {"content": "a"}}, {"index": 1, "delta": {"content": "b"}}]
     ends = [{"index": 0, "delta": {}, "finish_reason": "stop"}, {"index": 1, "delta": {}, "finish_reason": "stop"}]
     body = b"".join(b"data: " + _bytes({"choices": [choice]}) + b"\n\n" for choice in (*choices, *ends))
-    assert CHAT.read_stream(body).text == "a"
+    assert read_stream(CHAT, body).text == "a"
 
 
 def test_a_null_error_in_a_chunk_is_no_error() -> None:
     """The client takes a chunk for an error only where it says one."""
-    assert CHAT.read_stream(_chunk("hi", finish="stop", error=None)).text == "hi"
+    assert read_stream(CHAT, _chunk("hi", finish="stop", error=None)).text == "hi"
 
 
 @pytest.mark.parametrize(
@@ -386,7 +389,7 @@ def test_a_null_error_in_a_chunk_is_no_error() -> None:
 def test_a_stream_that_did_not_end_well_says_so(body: bytes, message: str) -> None:
     """A stream that was cut off is told from one that ended in an error."""
     with pytest.raises(MalformedExchange) as error:
-        CHAT.read_stream(body)
+        read_stream(CHAT, body)
     assert str(error.value) == message
 
 
@@ -394,30 +397,38 @@ def test_a_stream_that_did_not_end_well_says_so(body: bytes, message: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("status", "kind", "kind_type", "code"),
+    ("kind", "status", "kind_type", "code"),
     [
-        (429, "rate_limited", "requests", "rate_limit_exceeded"),
-        (401, "authentication", "invalid_request_error", "invalid_api_key"),
-        (500, "server_error", "server_error", None),
-        (503, "unavailable", "server_error", None),
-        (529, "overloaded", "server_error", "overloaded"),
-        (418, "something else", "invalid_request_error", None),
-        (599, "something else", "server_error", None),
+        ("rate_limited", 429, "requests", "rate_limit_exceeded"),
+        ("quota_exhausted", 429, "insufficient_quota", "insufficient_quota"),
+        ("authentication", 401, "invalid_request_error", "invalid_api_key"),
+        ("not_found", 404, "invalid_request_error", "model_not_found"),
+        ("context_overflow", 400, "invalid_request_error", "context_length_exceeded"),
+        ("content_filtered", 400, None, "content_filter"),
+        ("server_error", 500, "server_error", None),
+        ("unavailable", 503, "server_error", None),
+        ("overloaded", 503, "server_error", "overloaded"),
+        ("bad_request", 400, "invalid_request_error", None),
     ],
 )
-def test_an_error_is_written_in_openais_words(status: int, kind: str, kind_type: str, code: str | None) -> None:
-    """Type and code are those that OpenAI sends with this status."""
-    body = json.loads(CHAT.write_error(status, kind, "So it is"))
-    assert body == {"error": {"message": "So it is", "type": kind_type, "param": None, "code": code}}
+def test_an_error_is_written_in_openais_words(
+    kind: ErrorClass, status: int, kind_type: str | None, code: str | None
+) -> None:
+    """Status, type and code are those that OpenAI sends for this class."""
+    error = CHAT.write_error(Failure(kind=kind, message="So it is"))
+    assert (error.status, json.loads(error.body)) == (
+        status,
+        {"error": {"message": "So it is", "type": kind_type, "param": None, "code": code}},
+    )
 
 
 @pytest.mark.parametrize(
     ("kind", "word"),
     [("rate_limited", "rate_limit_exceeded"), ("authentication", "invalid_api_key"), ("unavailable", "server_error")],
 )
-def test_an_error_written_is_read_back(kind: str, word: str) -> None:
+def test_an_error_written_is_read_back(kind: ErrorClass, word: str) -> None:
     """The word is the code, or the type where there is no code."""
-    assert CHAT.read_error(CHAT.write_error(503, kind, "So it is")) == (word, "So it is")
+    assert CHAT.read_error(CHAT.write_error(Failure(kind=kind, message="So it is")).body) == (word, "So it is")
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"error": null}', b'{"error": {}}'])

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_modelroute.providers.exchange import Message, ProviderReply, ProviderRequest, Tool, ToolCall, Usage
-from pytest_modelroute.providers.language import Language
+from pytest_modelroute.providers.failures import ErrorClass, Failure
+from pytest_modelroute.providers.language import Language, read_stream
 from pytest_modelroute.providers.registry import LANGUAGES
 
 law = settings(deadline=None)
@@ -84,7 +85,8 @@ REQUEST = ProviderRequest(model="asked", messages=(Message(role="user", text="hi
 @given(request=_requests())
 def test_a_request_written_is_read_back(language: Language, request: ProviderRequest) -> None:
     """Model, system prompt, messages, parts, tools, stream flag and parameters survive the wire."""
-    assert language.read_request(language.write_request(request, "key").body) == request
+    wire = language.write_request(request, "key")
+    assert language.read_request(wire.body, wire.path) == request
 
 
 @every_language
@@ -114,7 +116,7 @@ def test_a_stream_written_is_read_back(language: Language, reply: ProviderReply,
     """A stream says what the whole reply says, however its text is cut."""
     reply = replace(reply, text="".join(pieces))
     body = b"".join(language.write_stream(replace(REQUEST, stream=True), reply, pieces))
-    assert language.read_stream(body) == reply
+    assert read_stream(language, body) == reply
 
 
 @every_language
@@ -138,7 +140,7 @@ def test_a_stream_cut_off_before_its_last_piece_is_never_read_as_whole(
     frames = language.write_stream(replace(REQUEST, stream=True), reply, ["one ", "two ", "three"])
     whole = b"".join(frames[:-1])
     with pytest.raises(MalformedExchange):
-        language.read_stream(whole[: int(len(whole) * keep)])
+        read_stream(language, whole[: int(len(whole) * keep)])
 
 
 @every_language
@@ -157,3 +159,29 @@ def test_the_buckets_sum_up_to_what_the_provider_counts(language: Language, repl
     read: Any = language.read_reply(language.write_reply(REQUEST, reply)).usage
     wrote: Any = reply.usage
     assert (read.total_input, read.total_output) == (wrote.total_input, wrote.total_output)
+
+
+ERRORS = [(language, kind) for language in LANGUAGES for kind in language.vocabulary.spoken]
+
+
+@pytest.mark.parametrize(("language", "kind"), ERRORS, ids=[f"{language.name}-{kind}" for language, kind in ERRORS])
+def test_the_class_of_an_error_survives_the_wire(language: Language, kind: ErrorClass) -> None:
+    """What is refused for a reason is understood to be refused for that reason."""
+    error = language.write_error(Failure(kind=kind, message="So it is"))
+    word, message = language.read_error(error.body)
+    assert language.vocabulary.classify(error.status, word, message) == kind
+
+
+@every_language
+@law
+@given(reply=REPLIES, sizes=st.lists(st.integers(1, 40), min_size=1))
+def test_a_stream_is_read_alike_however_the_network_cuts_it(
+    language: Language, reply: ProviderReply, sizes: list[int]
+) -> None:
+    """A reader may be fed byte by byte, in the middle of a line or of a character."""
+    body = b"".join(language.write_stream(replace(REQUEST, stream=True), reply, [reply.text]))
+    reader, at, texts = language.stream_reader(), 0, list[str]()
+    for size in (*sizes, len(body)):
+        texts.append(reader.feed(body[at : at + size]))
+        at += size
+    assert (reader.reply(), "".join(texts)) == (reply, reply.text)

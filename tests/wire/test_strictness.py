@@ -333,7 +333,9 @@ def test_a_read_timeout_without_a_timeout_fails(run: Run) -> None:
         "        ask('m')\n"
     )
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["read_timeout() on call 1 would wait for ever: the client has no read timeout"])
+    result.stdout.fnmatch_lines(
+        ["call 1 to 'm' is scripted to get no answer, and would wait for ever: the client has no read timeout"]
+    )
 
 
 def test_a_failed_test_shows_its_calls(run: Run) -> None:
