@@ -1,4 +1,8 @@
-"""Renews the generated parts of the README: `python docs/generate.py`. A test checks that nothing is left to renew."""
+"""
+Renews the generated parts of the README and of docs/: `python docs/generate.py`.
+
+Tests check that nothing is left to renew.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,18 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+_TABLES = re.compile(
+    r"(<!-- generated markdown: python (?P<command>[^\n]+) -->\n)(?P<output>.*?)(<!-- end of generated -->\n)",
+    re.DOTALL,
+)
 _BLOCK = re.compile(r"(<!-- generated: python (?P<command>[^\n]+) -->\n```text\n)(?P<output>.*?)(```\n)", re.DOTALL)
 
 
 def render(text: str) -> str:
     """The text with every generated block renewed."""
-    return _BLOCK.sub(lambda match: match[1] + output_of(match["command"].split()) + match[4], text)
+    for pattern in (_BLOCK, _TABLES):
+        text = pattern.sub(lambda match: match[1] + output_of(match["command"].split()) + match[4], text)
+    return text
 
 
 def output_of(arguments: list[str]) -> str:
@@ -32,9 +42,9 @@ def output_of(arguments: list[str]) -> str:
 
 
 def main() -> None:
-    """Rewrite the README where its outputs are out of date."""
-    readme = ROOT / "README.md"
-    readme.write_text(render(readme.read_text("utf-8")), "utf-8")
+    """Rewrite the documents whose outputs are out of date."""
+    for document in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        document.write_text(render(document.read_text("utf-8")), "utf-8")
 
 
 if __name__ == "__main__":

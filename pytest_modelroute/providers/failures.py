@@ -121,7 +121,8 @@ class Vocabulary:
             return None
         if word in self.understood:
             return self.understood[word]
-        kinds = [kind for kind, spoken in self.spoken.items() if spoken.word == word]
+        # A word that stands for several classes tells none of them.
+        kinds: list[ErrorClass] = [kind for kind, spoken in self.spoken.items() if spoken.word == word]
         return kinds[0] if len(kinds) == 1 else None
 
 

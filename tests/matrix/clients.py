@@ -1,0 +1,323 @@
+"""The real clients of the fault matrix, each asked once in every mode that it has."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from importlib.metadata import version
+from typing import Any, Literal, TypeAlias
+
+Mode: TypeAlias = Literal["sync", "sync stream", "async", "async stream"]
+MODES: tuple[Mode, ...] = ("sync", "sync stream", "async", "async stream")
+PROMPT = "hi"
+MODEL = "gpt-5-mini"
+MESSAGES = [{"role": "user", "content": PROMPT}]
+
+
+@dataclass
+class Heard:
+    """What a client gave to the code that asked it."""
+
+    pieces: list[str] = field(default_factory=list)
+    "The texts of a stream, or the one text of a whole reply."
+    model: str | None = None
+    "The model that the reply names."
+    has_usage: bool = False
+    odd: str = ""
+    "What came in place of a reply."
+
+    def is_text(self, reply: object) -> bool:
+        """Whether a client handed over bare text: some do that with a body they cannot read."""
+        if isinstance(reply, str):
+            self.odd = "a `str` in place of a reply"
+        return bool(self.odd)
+
+
+Ask: TypeAlias = Callable[[Heard], None]
+
+
+@dataclass(frozen=True)
+class Client:
+    """A client library as its users call it, with the defaults that it has."""
+
+    name: str
+    stack: str
+    "The HTTP library below."
+    model: str
+    modes: dict[Mode, Ask]
+
+    @property
+    def version(self) -> str:
+        """The release that is installed."""
+        return version(self.name.partition(" ")[0].removesuffix(","))
+
+
+@cache
+def tls() -> ssl.SSLContext:
+    """One for all clients: making one takes longer than a call."""
+    return ssl.create_default_context()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Calls:
+    """How a library is asked: with a client that is opened for each call and closed after it."""
+
+    opened: Callable[[], AbstractContextManager[Any]]
+    aopened: Callable[[], AbstractAsyncContextManager[Any]]
+    whole: Callable[[Any], Any]
+    take: Callable[[Heard, Any], None]
+    stream: Callable[[Any], Any] | None = None
+    take_piece: Callable[[Heard, Any], None] = lambda _heard, _piece: None
+    awhole: Callable[[Any], Any] | None = None
+    "As `whole` where left out, whose result is awaited then."
+    astream: Callable[[Any], Any] | None = None
+
+    def modes(self) -> dict[Mode, Ask]:
+        """The modes that the library has."""
+        if self.stream is None:
+            return {"sync": self._sync, "async": self._async}
+        return {
+            "sync": self._sync,
+            "sync stream": self._sync_stream,
+            "async": self._async,
+            "async stream": self._async_stream,
+        }
+
+    def _sync(self, heard: Heard) -> None:
+        with self.opened() as client:
+            reply = self.whole(client)
+            if not heard.is_text(reply):
+                self.take(heard, reply)
+
+    def _sync_stream(self, heard: Heard) -> None:
+        assert self.stream is not None
+        with self.opened() as client:
+            for piece in self.stream(client):
+                self.take_piece(heard, piece)
+
+    def _async(self, heard: Heard) -> None:
+        async def ask() -> None:
+            async with self.aopened() as client:
+                reply = await (self.awhole or self.whole)(client)
+                if not heard.is_text(reply):
+                    self.take(heard, reply)
+
+        asyncio.run(ask())
+
+    def _async_stream(self, heard: Heard) -> None:
+        stream = self.astream or self.stream
+        assert stream is not None
+
+        async def ask() -> None:
+            async with self.aopened() as client:
+                async for piece in await stream(client):
+                    self.take_piece(heard, piece)
+
+        asyncio.run(ask())
+
+
+def _take_openai(heard: Heard, reply: Any) -> None:
+    heard.pieces.append(reply.choices[0].message.content)
+    heard.model, heard.has_usage = reply.model, reply.usage is not None
+
+
+def _take_openai_chunk(heard: Heard, chunk: Any) -> None:
+    heard.pieces += [choice.delta.content for choice in chunk.choices if choice.delta.content]
+    heard.model = chunk.model
+    heard.has_usage = heard.has_usage or chunk.usage is not None
+
+
+def openai_client(name: str, library: str) -> Client:
+    """Chat completions by openai over httpx2 or httpx."""
+    import openai
+
+    http = import_module(library)
+    asked: Any = {"model": MODEL, "messages": MESSAGES}
+    calls = _Calls(
+        opened=lambda: openai.OpenAI(api_key="key", http_client=http.Client(verify=tls())),
+        aopened=lambda: openai.AsyncOpenAI(api_key="key", http_client=http.AsyncClient(verify=tls())),
+        whole=lambda client: client.chat.completions.create(**asked),
+        stream=lambda client: client.chat.completions.create(
+            stream=True, stream_options={"include_usage": True}, **asked
+        ),
+        take=_take_openai,
+        take_piece=_take_openai_chunk,
+    )
+    return Client(name, library, MODEL, calls.modes())
+
+
+def _take_response(heard: Heard, reply: Any) -> None:
+    heard.pieces.append(reply.output_text)
+    heard.model, heard.has_usage = reply.model, reply.usage is not None
+
+
+def _take_response_event(heard: Heard, event: Any) -> None:
+    if event.type == "response.output_text.delta":
+        heard.pieces.append(event.delta)
+    elif event.type in ("response.completed", "response.incomplete"):
+        heard.model, heard.has_usage = event.response.model, event.response.usage is not None
+
+
+def responses_client() -> Client:
+    """OpenAI's responses by openai."""
+    import httpx2
+    import openai
+
+    asked: Any = {"model": MODEL, "input": PROMPT}
+    calls = _Calls(
+        opened=lambda: openai.OpenAI(api_key="key", http_client=httpx2.Client(verify=tls())),
+        aopened=lambda: openai.AsyncOpenAI(api_key="key", http_client=httpx2.AsyncClient(verify=tls())),
+        whole=lambda client: client.responses.create(**asked),
+        stream=lambda client: client.responses.create(stream=True, **asked),
+        take=_take_response,
+        take_piece=_take_response_event,
+    )
+    return Client("openai, responses", "httpx2", MODEL, calls.modes())
+
+
+def _take_vectors(heard: Heard, reply: Any) -> None:
+    heard.pieces.append(f"{len(reply.data)} vectors")
+    heard.model, heard.has_usage = reply.model, reply.usage is not None
+
+
+def embeddings_client() -> Client:
+    """OpenAI's embeddings by openai; they have no stream."""
+    import httpx2
+    import openai
+
+    model = "text-embedding-3-small"
+    calls = _Calls(
+        opened=lambda: openai.OpenAI(api_key="key", http_client=httpx2.Client(verify=tls())),
+        aopened=lambda: openai.AsyncOpenAI(api_key="key", http_client=httpx2.AsyncClient(verify=tls())),
+        whole=lambda client: client.embeddings.create(model=model, input=PROMPT),
+        take=_take_vectors,
+    )
+    return Client("openai, embeddings", "httpx2", model, calls.modes())
+
+
+def _take_message(heard: Heard, reply: Any) -> None:
+    heard.pieces += [block.text for block in reply.content if block.type == "text"]
+    heard.model, heard.has_usage = reply.model, reply.usage is not None
+
+
+def _take_message_event(heard: Heard, event: Any) -> None:
+    if event.type == "message_start":
+        heard.model = event.message.model
+    elif event.type == "content_block_delta":
+        heard.pieces.append(event.delta.text)
+    elif event.type == "message_delta":
+        heard.has_usage = event.usage is not None
+
+
+def anthropic_client() -> Client:
+    """Messages by anthropic."""
+    import anthropic
+    import httpx2
+
+    model = "claude-sonnet-4-5"
+    asked: Any = {"model": model, "max_tokens": 99, "messages": MESSAGES}
+    calls = _Calls(
+        opened=lambda: anthropic.Anthropic(api_key="key", http_client=httpx2.Client(verify=tls())),
+        aopened=lambda: anthropic.AsyncAnthropic(api_key="key", http_client=httpx2.AsyncClient(verify=tls())),
+        whole=lambda client: client.messages.create(**asked),
+        stream=lambda client: client.messages.create(stream=True, **asked),
+        take=_take_message,
+        take_piece=_take_message_event,
+    )
+    return Client("anthropic", "httpx2", model, calls.modes())
+
+
+def _take_gemini(heard: Heard, reply: Any) -> None:
+    heard.pieces += [reply.text] if reply.text else []
+    heard.model = reply.model_version or heard.model
+    heard.has_usage = heard.has_usage or reply.usage_metadata is not None
+
+
+def gemini_client() -> Client:
+    """Google's generateContent by google-genai."""
+    import httpx2
+    from google import genai
+    from google.genai import types
+
+    model = "gemini-2.5-flash"
+    asked: Any = {"model": model, "contents": PROMPT}
+
+    def opened() -> genai.Client:
+        options = types.HttpOptions(
+            httpx_client=httpx2.Client(verify=tls()), httpx_async_client=httpx2.AsyncClient(verify=tls())
+        )
+        return genai.Client(api_key="key", http_options=options)
+
+    calls = _Calls(
+        opened=opened,
+        aopened=lambda: opened().aio,
+        whole=lambda client: client.models.generate_content(**asked),
+        stream=lambda client: client.models.generate_content_stream(**asked),
+        take=_take_gemini,
+        take_piece=_take_gemini,
+    )
+    return Client("google-genai", "httpx2", model, calls.modes())
+
+
+def _take_mistral_event(heard: Heard, event: Any) -> None:
+    _take_openai_chunk(heard, event.data)
+
+
+def mistral_client() -> Client:
+    """Mistral's chat by mistralai."""
+    import httpx2
+    from mistralai.client import Mistral
+
+    model = "mistral-small-latest"
+    asked: Any = {"model": model, "messages": MESSAGES}
+
+    def opened() -> Mistral:
+        http, async_http = httpx2.Client(verify=tls()), httpx2.AsyncClient(verify=tls())
+        return Mistral(api_key="key", client=http, async_client=async_http)
+
+    calls = _Calls(
+        opened=opened,
+        aopened=opened,
+        whole=lambda client: client.chat.complete(**asked),
+        stream=lambda client: client.chat.stream(**asked),
+        awhole=lambda client: client.chat.complete_async(**asked),
+        astream=lambda client: client.chat.stream_async(**asked),
+        take=_take_openai,
+        take_piece=_take_mistral_event,
+    )
+    return Client("mistralai", "httpx2", model, calls.modes())
+
+
+def _take_ollama(heard: Heard, reply: Any) -> None:
+    heard.pieces += [reply.message.content] if reply.message.content else []
+    heard.model = reply.model
+    heard.has_usage = heard.has_usage or reply.eval_count is not None
+
+
+def ollama_client() -> Client:
+    """Ollama's chat by ollama."""
+    import ollama
+
+    model = "llama3.2"
+    asked: Any = {"model": model, "messages": MESSAGES}
+    calls = _Calls(
+        opened=lambda: nullcontext(ollama.Client(verify=tls())),
+        aopened=lambda: nullcontext(ollama.AsyncClient(verify=tls())),
+        whole=lambda client: client.chat(**asked),
+        stream=lambda client: client.chat(stream=True, **asked),
+        take=_take_ollama,
+        take_piece=_take_ollama,
+    )
+    return Client("ollama", "httpx", model, calls.modes())
+
+
+MAKERS: tuple[Callable[[], Client], ...] = (
+    lambda: openai_client("openai", "httpx2"),
+    lambda: openai_client("openai over httpx", "httpx"),
+    anthropic_client,
+)
