@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from pytest_modelroute.errors import ScriptError
+from pytest_modelroute.providers.exchange import split_text
 from pytest_modelroute.providers.failures import ErrorClass
 
 _TEXT = "This answer is only here to be broken off."
@@ -91,6 +92,12 @@ class BrokenReply(Fault):
         """Refuse a number of pieces that cannot be counted off."""
         if type(self.after) is not int or self.after < 0:
             raise ScriptError(f"{self.name}(after={self.after!r}): a number of pieces, 0 or more, was expected")
+        pieces = len(split_text(self.text, None))
+        if self.after >= pieces:
+            raise ScriptError(
+                f"{self.name}(after={self.after}): its text has {pieces} piece{'s' * (pieces != 1)} (words, 20 at the "
+                "most); a smaller number was expected, or a longer text="
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
