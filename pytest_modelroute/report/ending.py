@@ -17,10 +17,8 @@ def describe_ending(error: BaseException | None, *, full: bool) -> list[str]:
         full: Whether to show the whole traceback, and not only the places in the user's code.
 
     """
-    if error is None or isinstance(error, UnscriptedCall):
+    if error is None or isinstance(error, UnscriptedCall | ScriptRaised):
         return []
-    if isinstance(error, ScriptRaised) and error.__cause__ is not None:
-        return ["the script's own traceback:\n" + "".join(traceback.format_exception(error.__cause__)).rstrip()]
     if full:
         return ["the test itself ended with:\n" + "".join(traceback.format_exception(error)).rstrip()]
     places = "".join(f"\n  at {place}" for place in raise_sites(error))

@@ -21,6 +21,7 @@ from pytest_modelroute.wire.answers import Answer
 from pytest_modelroute.wire.call_log import CallLog, ProviderCall
 from pytest_modelroute.wire.labels import Label, current_label
 from pytest_modelroute.wire.network_guard import NetworkGuard
+from pytest_modelroute.wire.places import script_traceback
 from pytest_modelroute.wire.scripted import MockProviders
 from pytest_modelroute.wire.virtual_time import VirtualTime
 
@@ -141,7 +142,7 @@ class Wire:
             answer = self._date(self.scripts.answer(call, language))
         except BaseException as error:
             call.error = "unscripted" if isinstance(error, UnscriptedCall) else "script raised"
-            self.fail(str(error))
+            self.fail(str(error) + script_traceback(error.__cause__))
             raise
         return Exchange(self, call, language, answer)
 

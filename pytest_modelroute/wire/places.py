@@ -69,3 +69,14 @@ def raise_sites(error: BaseException) -> list[str]:
 def raise_site(error: BaseException) -> str:
     """The innermost of them; "" where there is none."""
     return (raise_sites(error) or [""])[-1]
+
+
+def script_traceback(error: BaseException | None) -> str:
+    """The traceback of what a user's script raised, from its own first frame on; "" where no code of theirs raised."""
+    trace = None if error is None else error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OURS):
+        trace = trace.tb_next
+    if error is None or trace is None:
+        return ""
+    lines = traceback.format_exception(type(error), error, trace)
+    return "\n\nthe script's own traceback:\n" + "".join(lines).rstrip()

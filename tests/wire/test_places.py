@@ -11,7 +11,15 @@ from typing import Any
 import pytest
 
 import pytest_modelroute
-from pytest_modelroute.wire.places import call_site, is_users, raise_site, raise_sites, script_site, short_path
+from pytest_modelroute.wire.places import (
+    call_site,
+    is_users,
+    raise_site,
+    raise_sites,
+    script_site,
+    script_traceback,
+    short_path,
+)
 
 
 def fail() -> None:
@@ -127,3 +135,19 @@ def test_the_site_of_an_error_is_the_innermost() -> None:
 def test_an_error_may_have_no_site() -> None:
     """An exception that was never raised has no place."""
     assert raise_site(OSError("broken")) == ""
+
+
+def test_a_scripts_traceback_begins_in_the_users_code() -> None:
+    """Frames of ours that led there say nothing to who reads it."""
+    lines = script_traceback(caught(fail)).splitlines()
+    assert (lines[2], lines[4].strip(), lines[-1]) == (
+        "the script's own traceback:",
+        f'File "{__file__}", line {caught.__code__.co_firstlineno + 3}, in caught',
+        "OSError: broken",
+    )
+
+
+@pytest.mark.parametrize("error", [None, OSError("never raised")])
+def test_what_no_code_of_the_user_raised_has_no_traceback(error: BaseException | None) -> None:
+    """Nothing is shown in its place."""
+    assert script_traceback(error) == ""

@@ -280,7 +280,11 @@ def test_a_reply_function_that_raises_fails_although_swallowed(run: Run) -> None
     )
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["script on().replies(<lambda>)*raised on call 1 (ZeroDivisionError: division by zero)"]
+        [
+            "script on().replies(<lambda>)*raised on call 1 (ZeroDivisionError: division by zero)",
+            "the script's own traceback:",
+            '  File "*test_it.py", line 12, in <lambda>',
+        ]
     )
 
 
