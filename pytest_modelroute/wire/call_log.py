@@ -194,7 +194,9 @@ class CallLog(Sequence[ProviderCall]):
         if not self._calls:
             return "no provider was called"
         shown = self._calls if limit is None else self._calls[max(0, len(self._calls) - limit) :]
-        rows = [_HEADINGS, *(_row(call) for call in shown)]
+        # A fallback at another provider shows only by the provider's name.
+        several = len({call.provider for call in shown}) > 1
+        rows = [_HEADINGS, *(_row(call, f"{call.provider}/" if several else "") for call in shown)]
         used = [column for column in range(len(_HEADINGS)) if any(row[column] for row in rows[1:])]
         widths = [max(len(row[column]) for row in rows) for column in used]
         lines = [
@@ -208,8 +210,8 @@ class CallLog(Sequence[ProviderCall]):
 _HEADINGS = ("#", "at", "step", "case", "model", "status", "latency", "tokens in/out", "cost USD", "answered by")
 
 
-def _row(call: ProviderCall) -> tuple[str, ...]:
-    model = call.model
+def _row(call: ProviderCall, prefix: str) -> tuple[str, ...]:
+    model = prefix + call.model
     if call.model_answered not in ("", call.model):
         model += f" -> {call.model_answered}"
     usage = call.usage

@@ -541,6 +541,17 @@ def test_a_limit_of_none_shows_no_calls(log: CallLog) -> None:
     assert "script 1" not in log.table(limit=0)
 
 
+def test_the_provider_is_shown_where_there_are_several(mock_providers: MockProviders) -> None:
+    """A fallback may ask another provider for a model of the same name."""
+    mock_providers.otherwise("ok")
+    for host in ("api.openai.com", "openrouter.ai/api"):
+        httpx.post(f"https://{host}/v1/chat/completions", json=BODY)
+    assert [line.split()[2] for line in mock_providers.calls.table().splitlines()[1:]] == [
+        "openai/gpt-4.1-nano",
+        "openrouter/gpt-4.1-nano",
+    ]
+
+
 def test_an_open_call_is_shown_as_open(mock_providers: MockProviders) -> None:
     """A stream that is being read has neither ended nor failed."""
     mock_providers.on().replies("a b c")
