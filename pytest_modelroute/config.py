@@ -20,12 +20,12 @@ from pytest_modelroute.errors import SettingsError, ThresholdError
 from pytest_modelroute.evaluation.routes import Routes
 from pytest_modelroute.evaluation.thresholds import StepThreshold
 from pytest_modelroute.providers.prices import Price, PriceBook
-from pytest_modelroute.providers.registry import BASE_URLS
+from pytest_modelroute.providers.registry import PROVIDERS
 from pytest_modelroute.tables import read_table
 
 STANDARD_TIERS = ("small", "medium", "large")
 _RESERVED = ("dynamic", "none")
-_PROVIDERS = (*BASE_URLS, "azure")
+_MAKERS = {"claude": "anthropic", "gemini-": "google"}
 
 
 def _exact(value: object) -> object:
@@ -81,7 +81,8 @@ class ModelSettings(_Table):
     @property
     def provider_name(self) -> str:
         """The provider: as given, else by the name of the model, else openai, whose format most others speak."""
-        return self.provider or ("anthropic" if self.model.startswith("claude") else "openai")
+        made_by = (maker for start, maker in _MAKERS.items() if self.model.startswith(start))
+        return self.provider or next(made_by, "openai")
 
 
 class StepSettings(_Table):
@@ -158,8 +159,8 @@ class Settings(_Table):
             if model.tier is not None:
                 yield from _unless_known(model.tier, self.tiers, f"models.{alias}.tier names")
             yield from self._wrong_twins(alias, model)
-            nearest = get_close_matches(model.provider or "", _PROVIDERS, n=1, cutoff=0.8)
-            if model.base_url is None and nearest and model.provider not in _PROVIDERS:
+            nearest = get_close_matches(model.provider or "", PROVIDERS, n=1, cutoff=0.8)
+            if model.base_url is None and nearest and model.provider not in PROVIDERS:
                 meant = f"did you mean {nearest[0]!r}? Else give it a base_url"
                 yield f"models.{alias}.provider is {model.provider!r}; {meant}"
 
@@ -256,7 +257,7 @@ class Settings(_Table):
 
     def providers(self) -> set[str]:
         """The providers named here."""
-        return {model.provider for model in self.models.values() if model.provider is not None} | set(BASE_URLS)
+        return {model.provider for model in self.models.values() if model.provider is not None} | set(PROVIDERS)
 
 
 def read_settings(table: Mapping[str, Any], *, where: str | Path) -> Settings:

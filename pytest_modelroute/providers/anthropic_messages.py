@@ -82,6 +82,7 @@ class AnthropicMessages:
     stream_type = "text/event-stream"
     vocabulary = _WORDS
     filters_content = True
+    streams = True
 
     def recognises(self, path: str) -> bool:
         """Any path that ends in /v1/messages; counting tokens is not a call of a model."""

@@ -80,7 +80,7 @@ class Vocabulary:
     The words of one provider, to be spoken and to be understood.
 
     The class of an error comes from its status and code. Only where a provider has no code of its own for a class (a
-    prompt that is too long, with most of them) a phrase of the message decides, and only of a 400 or 413.
+    prompt that is too long, with most of them) a phrase of the message decides, and only of a 400, 413 or 429.
     """
 
     spoken: Mapping[ErrorClass, Spoken]
@@ -88,6 +88,8 @@ class Vocabulary:
     "Words beyond the spoken ones."
     retry_in_body: bool = False
     "Whether it says in the body how long to wait, and in no header."
+    word_header: str | None = None
+    "The header that carries the word, in lower case, where the body does not."
     phrases: Mapping[str, ErrorClass] = field(default_factory=dict[str, ErrorClass])
     "Lower case; what the message holds where the code does not tell."
 
@@ -106,7 +108,7 @@ class Vocabulary:
 
         """
         kind = self._of_word(word)
-        if kind is None and status in {400, 413, None}:
+        if kind is None and status in {400, 413, 429, None}:
             kind = self._of_message(message.casefold())
         return kind or _of_status(status)
 

@@ -81,6 +81,21 @@ def read_stream(language: Language, body: bytes) -> ProviderReply:
     return reader.reply()
 
 
+def read_wire_error(language: Language, body: bytes, headers: Mapping[str, str]) -> tuple[str | None, str]:
+    """
+    The provider's word for an error and its message, from wherever it says them.
+
+    Raises:
+        MalformedExchange: The body is no error in the format.
+
+    """
+    word, message = language.read_error(body)
+    named = language.vocabulary.word_header
+    # AWS adds where the word is defined: ValidationException:http://internal.amazon.com/...
+    said = headers.get(named, "").partition(":")[0] if named else ""
+    return said or word, message
+
+
 class Language(Protocol):
     """
     One wire format: reading and writing its requests, replies, streams and errors.
@@ -100,9 +115,11 @@ class Language(Protocol):
     "How it says what went wrong."
     filters_content: bool
     "Whether it has a form for an answer that a content filter held back."
+    streams: bool
+    "Whether an answer can be read and written as a stream."
 
     def recognises(self, path: str) -> bool:
-        """Whether a POST to this path of any host is a call in this format."""
+        """Whether a POST to this path of any host is a call in this format; the path may be decoded or not."""
         ...
 
     def read_request(self, body: bytes, path: str) -> ProviderRequest:

@@ -79,6 +79,7 @@ class OpenAIChat:
     stream_type = "text/event-stream"
     vocabulary = OPENAI_WORDS
     filters_content = True
+    streams = True
 
     def recognises(self, path: str) -> bool:
         """Any path that ends in /chat/completions, Azure's deployments included."""

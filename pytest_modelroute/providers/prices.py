@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from pytest_modelroute.errors import PriceUnknown
 from pytest_modelroute.providers.exchange import Usage
-from pytest_modelroute.providers.registry import BASE_URLS
+from pytest_modelroute.providers.registry import PROVIDERS
 
 _MILLION = Decimal(1_000_000)
 
@@ -72,7 +72,9 @@ def _listed_cost(model: str, usage: Usage, provider: str | None, alias: str | No
 
     # A host that is not known may serve a model under a name of its own; a provider that is known and does not list the
     # model must not be priced as somebody else.
-    provider_id = provider if provider == "azure" or provider in BASE_URLS else None
+    provider_id = provider if provider in PROVIDERS else None
+    # An ARN of AWS ends in the name that is listed.
+    name = model.rpartition("/")[2] if model.startswith("arn:") else model
     listed = ListedUsage(
         input_tokens=usage.total_input,
         cache_read_tokens=usage.cache_read,
@@ -80,7 +82,7 @@ def _listed_cost(model: str, usage: Usage, provider: str | None, alias: str | No
         output_tokens=usage.total_output,
     )
     try:
-        return Decimal(calc_price(listed, model, provider_id=provider_id).total_price)
+        return Decimal(calc_price(listed, name, provider_id=provider_id).total_price)
     except LookupError:
         pass
     whose = f" for {provider_id}" if provider_id else ""

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from pytest_modelroute.providers.anthropic_messages import AnthropicMessages
+from pytest_modelroute.providers.bedrock import BedrockConverse
+from pytest_modelroute.providers.gemini import Gemini
 from pytest_modelroute.providers.language import Language
 from pytest_modelroute.providers.openai_chat import OpenAIChat
 
-LANGUAGES: Final[tuple[Language, ...]] = (OpenAIChat(), AnthropicMessages())
+LANGUAGES: Final[tuple[Language, ...]] = (OpenAIChat(), AnthropicMessages(), Gemini(), BedrockConverse())
 "Every language spoken here, in the order in which they are asked whether a path is theirs."
 
 BASE_URLS: Final[Mapping[str, str]] = {
@@ -18,6 +20,7 @@ BASE_URLS: Final[Mapping[str, str]] = {
     "anthropic": "https://api.anthropic.com",
     "deepseek": "https://api.deepseek.com/v1",
     "fireworks": "https://api.fireworks.ai/inference/v1",
+    "google": "https://generativelanguage.googleapis.com",
     "groq": "https://api.groq.com/openai/v1",
     "mistral": "https://api.mistral.ai/v1",
     "openrouter": "https://openrouter.ai/api/v1",
@@ -26,8 +29,15 @@ BASE_URLS: Final[Mapping[str, str]] = {
 }
 "Provider -> the base URL of its API. Any other name is fine where a base URL is given."
 
+PROVIDERS: Final[tuple[str, ...]] = (*BASE_URLS, "aws", "azure")
+"Every provider that is known here; AWS has a host for each region and Azure for each customer, so no one base URL."
+
 _HOSTS: Final[Mapping[str, str]] = {url.split("/")[2]: provider for provider, url in BASE_URLS.items()}
-_HOST_PATTERNS: Final[tuple[tuple[re.Pattern[str], str], ...]] = ((re.compile(r".+\.openai\.azure\.com"), "azure"),)
+_HOST_PATTERNS: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
+    (re.compile(r".+\.openai\.azure\.com"), "azure"),
+    (re.compile(r"([a-z0-9-]+-)?aiplatform(\.[a-z0-9-]+\.rep)?\.googleapis\.com"), "google"),
+    (re.compile(r"(.+\.)?bedrock-runtime(-fips)?\.[a-z0-9-]+\.(vpce\.)?(amazonaws\.com(\.cn)?|api\.aws)"), "aws"),
+)
 
 
 def language_for(method: str, path: str, provider: str | None = None) -> Language | None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_modelroute.config import ModelSettings, Settings
 
 _Outcome: TypeAlias = httpx.Response | httpx.RequestError
-_KEYS: Final = {"x-ai": "XAI_API_KEY"}
+_KEYS: Final = {"aws": "AWS_BEARER_TOKEN_BEDROCK", "google": "GEMINI_API_KEY", "x-ai": "XAI_API_KEY"}
 _RETRIED: Final = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 _FIRST_BACKOFF_S: Final = 0.5
 _LONGEST_WAIT_S: Final = 60.0

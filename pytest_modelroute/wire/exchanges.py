@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from email.utils import formatdate
@@ -14,7 +14,7 @@ from typing import Literal
 
 from pytest_modelroute.errors import MalformedExchange, StreamFailed, UnscriptedCall, VirtualTimeError
 from pytest_modelroute.providers.exchange import ProviderRequest
-from pytest_modelroute.providers.language import Language, read_stream
+from pytest_modelroute.providers.language import Language, read_stream, read_wire_error
 from pytest_modelroute.providers.prices import PriceBook
 from pytest_modelroute.providers.registry import LANGUAGES, language_for, provider_at
 from pytest_modelroute.wire.answers import Answer
@@ -204,6 +204,7 @@ class Exchange:
         self._language = language
         self._ended = False
         self._frames_sent = 0
+        self._headers: Mapping[str, str] = {}
 
     def frame_sent(self) -> None:
         """A piece of a scripted stream has come; the last one holds the end marker and completes the call."""
@@ -212,9 +213,10 @@ class Exchange:
         if answer is not None and answer.breaks is None and self._frames_sent == len(answer.frames or ()):
             self.end()
 
-    def begin(self, status: int) -> None:
-        """The head of the response has come."""
+    def begin(self, status: int, headers: Mapping[str, str] | None = None) -> None:
+        """The head of the response has come; its headers, in lower case, may say what an error is."""
         self.call.status = status
+        self._headers = headers or {}
         if self.call.stream and self.answer is not None and self.answer.frames is not None:
             self.call.ttft_s = round(self.wire.now - self.call.started_s, 9)
 
@@ -289,7 +291,7 @@ class Exchange:
 
     def _error_word(self, body: bytes) -> str:
         try:
-            word, message = self._language.read_error(body)
+            word, message = read_wire_error(self._language, body, self._headers)
         except MalformedExchange:
             word, message = None, ""
         return self._language.vocabulary.classify(self.call.status, word, message)

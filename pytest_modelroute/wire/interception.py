@@ -319,6 +319,6 @@ def _observed(exchange: Exchange, response: Any, library: Any) -> Any:
         content: bytes = library.Response(response.status_code, headers=response.headers, content=body).content
         return content
 
-    exchange.begin(response.status_code)
+    exchange.begin(response.status_code, response.headers)
     response.stream = _stream_class(_Watched, library)(exchange, response.stream, decode)
     return response

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from pytest_modelroute.errors import ScriptError, ScriptRaised, UnscriptedCall
 from pytest_modelroute.providers.exchange import Usage
 from pytest_modelroute.providers.language import Language
-from pytest_modelroute.providers.registry import BASE_URLS
+from pytest_modelroute.providers.registry import PROVIDERS
 from pytest_modelroute.wire.answers import Answer
 from pytest_modelroute.wire.call_log import CallLog, ProviderCall
 from pytest_modelroute.wire.places import call_site, script_site
@@ -63,7 +63,7 @@ class MockProviders:
         self.http = http
         self._models_of = models_of
         self._steps = frozenset(steps)
-        self._providers = frozenset({*BASE_URLS, "azure", *providers})
+        self._providers = frozenset({*PROVIDERS, *providers})
         self._partial = partial
         self._scripts: list[Script] = []
         self._by_model: dict[str, list[Script]] = {}

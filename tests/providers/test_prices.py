@@ -87,13 +87,43 @@ def test_azure_has_the_price_that_is_listed_for_azure() -> None:
     assert cost == Decimal("0.00056")
 
 
+@pytest.mark.parametrize(
+    ("model", "usd"),
+    [
+        # anthropic.claude-3-5-sonnet: 3.00 in, 15.00 out per million; claude-opus-5 in a region: 5.50 in, 27.50 out.
+        ("anthropic.claude-3-5-sonnet-20240620-v1:0", "0.0045"),
+        ("us.anthropic.claude-3-5-sonnet-20240620-v1:0", "0.0045"),
+        ("eu.anthropic.claude-opus-5", "0.00825"),
+        ("arn:aws:bedrock:eu-central-1:123456789012:inference-profile/eu.anthropic.claude-opus-5", "0.00825"),
+        ("arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-opus-5", "0.00825"),
+    ],
+)
+def test_a_model_of_bedrock_is_found_by_its_id_or_its_arn(model: str, usd: str) -> None:
+    """The last part of an ARN is what is listed; a region may have a price of its own."""
+    assert PriceBook().cost(model, Usage(fresh_input=1000, output=100), provider="aws") == Decimal(usd)
+
+
+def test_an_inference_profile_of_ones_own_has_no_price() -> None:
+    """Its ARN does not say which model answers."""
+    model = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a1b2c3"
+    with pytest.raises(PriceUnknown, match="genai-prices does not list it for aws"):
+        PriceBook().cost(model, USAGE, provider="aws")
+
+
+def test_gemini_bills_cached_tokens_at_their_own_price() -> None:
+    """gemini-2.5-flash: 0.30 in, 0.03 cached, 2.50 out per million; thoughts are output."""
+    usage = Usage(fresh_input=1000, cache_read=200, output=400, reasoning=50)
+    # 1000 * 0.30 + 200 * 0.03 + 450 * 2.50 = 300 + 6 + 1125 = 1431 millionths
+    assert PriceBook().cost("gemini-2.5-flash", usage, provider="google") == Decimal("0.001431")
+
+
 def test_a_provider_of_unknown_name_has_the_price_of_the_models_maker() -> None:
     """A gateway that nobody lists passes a model on at its maker's price."""
     cost = PriceBook().cost("gpt-4.1-mini", Usage(fresh_input=1000, output=100), provider="our-gateway")
     assert cost == Decimal("0.00056")
 
 
-@pytest.mark.parametrize("provider", ["groq", "anthropic", "openai", "azure"])
+@pytest.mark.parametrize("provider", ["groq", "anthropic", "openai", "azure", "aws"])
 def test_a_known_provider_that_does_not_list_a_model_has_no_price_for_it(provider: str) -> None:
     """The price that another provider asks is not borrowed."""
     with pytest.raises(PriceUnknown):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from pytest_modelroute.providers.registry import (
-    BASE_URLS,
     LANGUAGES,
+    PROVIDERS,
     language_for,
     language_of_provider,
     provider_at,
 )
 
-OPENAI, ANTHROPIC = LANGUAGES[:2]
+OPENAI = LANGUAGES[0]
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,10 @@ OPENAI, ANTHROPIC = LANGUAGES[:2]
         ("/openai/deployments/mine/chat/completions", "openai-chat"),
         ("/v1/messages", "anthropic-messages"),
         ("/proxy/v1/messages", "anthropic-messages"),
+        ("/v1/models/gemini-2.5-flash:generateContent", "gemini"),
+        ("/v1beta/models/gemini-2.5-flash:streamGenerateContent", "gemini"),
+        ("/model/amazon.nova-lite-v1:0/converse", "bedrock-converse"),
+        ("/model/amazon.nova-lite-v1:0/converse-stream", "bedrock-converse"),
     ],
 )
 def test_a_language_is_told_by_the_path(path: str, name: str) -> None:
@@ -39,6 +43,8 @@ def test_a_language_is_told_by_the_path(path: str, name: str) -> None:
         ("POST", "/v1/messages/count_tokens"),
         ("POST", "/v1/messages/batches"),
         ("POST", "/v1/embeddings"),
+        ("POST", "/v1/models/gemini-2.5-flash:countTokens"),
+        ("POST", "/model/amazon.nova-lite-v1:0/invoke"),
         ("POST", "/orders"),
     ],
 )
@@ -47,15 +53,19 @@ def test_what_asks_no_model_has_no_language(method: str, path: str) -> None:
     assert language_for(method, path) is None
 
 
-@pytest.mark.parametrize("provider", sorted({*BASE_URLS, "azure", "a-host-of-ours"} - {"anthropic"}))
-def test_every_provider_but_anthropic_is_spoken_to_in_openai_chat(provider: str) -> None:
+OWN_FORMATS = {"anthropic": "anthropic-messages", "aws": "bedrock-converse", "google": "gemini"}
+
+
+@pytest.mark.parametrize("provider", sorted({*PROVIDERS, "a-host-of-ours"} - {*OWN_FORMATS}))
+def test_every_provider_without_a_format_of_its_own_is_spoken_to_in_openai_chat(provider: str) -> None:
     """OpenAI's format is the one that others adopted."""
     assert language_of_provider(provider) is OPENAI
 
 
-def test_anthropic_is_spoken_to_in_its_own_language() -> None:
-    """Anthropic keeps its own format."""
-    assert language_of_provider("anthropic") is ANTHROPIC
+@pytest.mark.parametrize(("provider", "name"), OWN_FORMATS.items())
+def test_a_provider_is_spoken_to_in_its_own_language(provider: str, name: str) -> None:
+    """Some keep their own format."""
+    assert language_of_provider(provider).name == name
 
 
 @pytest.mark.parametrize(
@@ -67,10 +77,22 @@ def test_anthropic_is_spoken_to_in_its_own_language() -> None:
         ("openrouter.ai", "openrouter"),
         ("api.x.ai", "x-ai"),
         ("ours.openai.azure.com", "azure"),
+        ("generativelanguage.googleapis.com", "google"),
+        ("aiplatform.googleapis.com", "google"),
+        ("europe-west4-aiplatform.googleapis.com", "google"),
+        ("aiplatform.eu.rep.googleapis.com", "google"),
+        ("storage.googleapis.com", None),
+        ("bedrock-runtime.eu-central-1.amazonaws.com", "aws"),
+        ("bedrock-runtime-fips.us-gov-west-1.amazonaws.com", "aws"),
+        ("bedrock-runtime.cn-north-1.amazonaws.com.cn", "aws"),
+        ("bedrock-runtime.us-east-1.api.aws", "aws"),
+        ("vpce-1a2b.bedrock-runtime.us-east-1.vpce.amazonaws.com", "aws"),
+        ("bedrock.us-east-1.amazonaws.com", None),
+        ("s3.us-east-1.amazonaws.com", None),
         ("openai.azure.com.evil.example", None),
         ("llm.internal", None),
     ],
 )
 def test_a_provider_is_told_by_its_host(host: str, provider: str | None) -> None:
-    """Known hosts have their name, and Azure's any subdomain."""
+    """Known hosts have their name, and those of Azure, Vertex AI and Bedrock a pattern."""
     assert provider_at(host) == provider

@@ -43,6 +43,7 @@ def test_an_alias_stands_for_its_model_and_any_other_name_for_itself(name: str, 
     ("model", "provider"),
     [
         (ModelSettings(model="claude-sonnet-4-5"), "anthropic"),
+        (ModelSettings(model="gemini-2.5-flash"), "google"),
         (ModelSettings(model="gpt-4.1"), "openai"),
         (ModelSettings(model="llama-3", provider="groq"), "groq"),
         (ModelSettings(model="claude-sonnet-4-5", provider="openrouter"), "openrouter"),

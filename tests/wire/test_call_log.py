@@ -295,6 +295,14 @@ def test_an_error_of_anthropic_is_logged(call_log: CallLog, serve: Serve) -> Non
     assert (call_log[0].status, call_log[0].error) == (529, "overloaded")
 
 
+def test_an_error_that_is_named_in_a_header_is_logged(call_log: CallLog, serve: Serve) -> None:
+    """Amazon says the type of an error in a header alone; its status stands for several."""
+    named = {"X-Amzn-ErrorType": "UnrecognizedClientException:http://internal.amazon.com/coral/"}
+    url = serve(replying({"message": "The security token is invalid."}, status=403, headers=named))
+    httpx.post(f"{url}/model/amazon.nova-lite-v1%3A0/converse", json={"messages": []})
+    assert (call_log[0].status, call_log[0].error) == (403, "authentication")
+
+
 def test_a_broken_reply_is_logged_as_malformed(call_log: CallLog, serve: Serve) -> None:
     """A good status with a body that cannot be read did not complete."""
     post(serve(replying(b"{broken")))

@@ -234,7 +234,7 @@ def test_a_script_behind_one_that_ends_is_fine(mock_providers: MockProviders) ->
 
 
 @pytest.mark.parametrize(
-    ("provider", "hint"), [("opnai", "did you mean 'openai'"), ("zzz", "known are: anthropic, azure")]
+    ("provider", "hint"), [("opnai", "did you mean 'openai'"), ("zzz", "known are: anthropic, aws, azure")]
 )
 def test_an_unknown_provider_is_refused(mock_providers: MockProviders, provider: str, hint: str) -> None:
     """A provider that does not exist is refused with the nearest name, or all of them."""
