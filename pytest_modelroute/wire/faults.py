@@ -162,7 +162,7 @@ def server_error() -> Fault:
 
 
 def request_timeout() -> Fault:
-    """408, the provider gave up waiting; the client's own time-out is `read_timeout`."""
+    """408 (504 from Gemini), the provider gave up waiting; the client's own time-out is `read_timeout`."""
     return Refusal(name="request_timeout", kind="timeout", message="The request timed out")
 
 
@@ -181,7 +181,7 @@ def context_overflow() -> Fault:
 
 
 def authentication() -> Fault:
-    """401, a wrong key; no fallback should hide it."""
+    """401 (400 from Gemini, 403 from Bedrock), a wrong key; no fallback should hide it."""
     return Refusal(name="authentication", kind="authentication", message="Invalid API key")
 
 
