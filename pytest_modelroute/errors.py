@@ -9,7 +9,7 @@ The exceptions of the package, in one tree.
     +-- EvaluationError                 a step cannot be evaluated as asked
     +-- ScriptError                     a scripted reply or fault is described wrongly
     +-- MalformedExchange               a request or reply is not in the provider's format
-    |   +-- StreamFailed                a stream that began well ended in the provider's error
+    |   +-- StreamFailed                an answer that began well ended in the provider's error
     +-- PriceUnknown                    a model has no price
     +-- ProviderError                   the router's client got an error from a provider
     +-- VirtualTimeError                the clock of a test cannot be moved as asked
@@ -59,7 +59,7 @@ class MalformedExchange(ModelRouteError):
 
 class StreamFailed(MalformedExchange):
     """
-    A stream that began well ended in an error of the provider.
+    An answer that began well, with status 200, ended in an error of the provider; most come in streams.
 
     Attributes:
         kind: The error class.

@@ -150,14 +150,16 @@ class Attempt:
             except Exception as error:  # noqa: BLE001 - the user's function may raise anything
                 self._fail(error, "the function route= raised ")
         helpers = self._bench.routes.helpers
-        others = [call for call in self._calls if call.model not in helpers]
+        answers = [call for call in self._calls if not call.embeds]
+        others = [call for call in answers if call.model not in helpers]
         # A model that both classifies and answers cannot be told apart by name: where no other was called, it answered.
-        completed = [call.model for call in others or self._calls if call.completed]
+        completed = [call.model for call in others or answers if call.completed]
         return completed[-1] if completed else None
 
     def _escalated(self) -> bool:
         routes = self._bench.routes
-        return len({routes.tier(call.model) for call in self._calls if call.model not in routes.helpers}) > 1
+        answers = (call for call in self._calls if not call.embeds and call.model not in routes.helpers)
+        return len({routes.tier(call.model) for call in answers}) > 1
 
 
 def describe_error(error: BaseException) -> str:

@@ -83,6 +83,7 @@ class AnthropicMessages:
     vocabulary = _WORDS
     filters_content = True
     streams = True
+    embeds = False
 
     def recognises(self, path: str) -> bool:
         """Any path that ends in /v1/messages; counting tokens is not a call of a model."""

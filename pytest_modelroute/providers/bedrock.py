@@ -96,6 +96,7 @@ class BedrockConverse:
     vocabulary = _WORDS
     filters_content = True
     streams = False
+    embeds = False
 
     def recognises(self, path: str) -> bool:
         """Converse and its stream, which is then refused by name: left alone it would look like any other service."""

@@ -80,12 +80,14 @@ class Vocabulary:
     The words of one provider, to be spoken and to be understood.
 
     The class of an error comes from its status and code. Only where a provider has no code of its own for a class (a
-    prompt that is too long, with most of them) a phrase of the message decides, and only of a 400, 413 or 429.
+    prompt that is too long, with most of them) a phrase of the message decides, and only of a 400, 413, 429 or 503.
     """
 
     spoken: Mapping[ErrorClass, Spoken]
     understood: Mapping[str, ErrorClass] = field(default_factory=dict[str, ErrorClass])
     "Words beyond the spoken ones."
+    vague: frozenset[str] = frozenset()
+    "Words that stand for more than the class they are spoken for, so that they do not tell."
     retry_in_body: bool = False
     "Whether it says in the body how long to wait, and in no header."
     word_header: str | None = None
@@ -108,7 +110,7 @@ class Vocabulary:
 
         """
         kind = self._of_word(word)
-        if kind is None and status in {400, 413, 429, None}:
+        if kind is None and status in {400, 413, 429, 503, None}:
             kind = self._of_message(message.casefold())
         return kind or _of_status(status)
 
@@ -119,7 +121,7 @@ class Vocabulary:
         return None
 
     def _of_word(self, word: str | None) -> ErrorClass | None:
-        if word is None:
+        if word is None or word in self.vague:
             return None
         if word in self.understood:
             return self.understood[word]

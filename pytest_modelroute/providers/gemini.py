@@ -73,6 +73,7 @@ class Gemini:
     vocabulary = GOOGLE_WORDS
     filters_content = True
     streams = True
+    embeds = False
 
     def recognises(self, path: str) -> bool:
         """Any version of the API and any prefix, such as that of Vertex AI; counting tokens is no call of a model."""

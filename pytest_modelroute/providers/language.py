@@ -114,9 +114,11 @@ class Language(Protocol):
     vocabulary: Vocabulary
     "How it says what went wrong."
     filters_content: bool
-    "Whether it has a form for an answer that a content filter held back."
+    "Whether it has a form for an answer that a content filter held back; without, a filter refuses, or is none."
     streams: bool
     "Whether an answer can be read and written as a stream."
+    embeds: bool
+    "Whether it asks for vectors in place of an answer."
 
     def recognises(self, path: str) -> bool:
         """Whether a POST to this path of any host is a call in this format; the path may be decoded or not."""
@@ -157,6 +159,31 @@ class Language(Protocol):
     def read_error(self, body: bytes) -> tuple[str | None, str]:
         """The provider's word for an error (None where it says none) and its message."""
         ...
+
+
+class WithoutStream:
+    """The part of a language that has no stream."""
+
+    name: str
+    stream_type = ""
+    streams = False
+
+    def write_stream(
+        self,
+        request: ProviderRequest,  # noqa: ARG002 - the protocol's
+        reply: ProviderReply,  # noqa: ARG002 - the protocol's
+        pieces: Sequence[str],  # noqa: ARG002 - the protocol's
+    ) -> list[bytes]:
+        """Never asked for."""
+        raise MalformedExchange(f"{self.name} has no stream")
+
+    def write_stream_error(self, failure: Failure) -> bytes:  # noqa: ARG002 - the protocol's
+        """Never asked for."""
+        raise MalformedExchange(f"{self.name} has no stream")
+
+    def stream_reader(self) -> StreamReader:
+        """Never asked for."""
+        raise MalformedExchange(f"{self.name} has no stream")
 
 
 def read_object(body: bytes | str, *, what: str) -> dict[str, Any]:

@@ -10,10 +10,23 @@ from pytest_modelroute.providers.anthropic_messages import AnthropicMessages
 from pytest_modelroute.providers.bedrock import BedrockConverse
 from pytest_modelroute.providers.gemini import Gemini
 from pytest_modelroute.providers.language import Language
+from pytest_modelroute.providers.mistral import MistralChat
+from pytest_modelroute.providers.ollama import OllamaChat
 from pytest_modelroute.providers.openai_chat import OpenAIChat
+from pytest_modelroute.providers.openai_embeddings import OpenAIEmbeddings
+from pytest_modelroute.providers.openai_responses import OpenAIResponses
 
-LANGUAGES: Final[tuple[Language, ...]] = (OpenAIChat(), AnthropicMessages(), Gemini(), BedrockConverse())
-"Every language spoken here, in the order in which they are asked whether a path is theirs."
+LANGUAGES: Final[tuple[Language, ...]] = (
+    OpenAIChat(),
+    AnthropicMessages(),
+    Gemini(),
+    BedrockConverse(),
+    OpenAIResponses(),
+    OpenAIEmbeddings(),
+    MistralChat(),
+    OllamaChat(),
+)
+"Every language spoken here, in the order in which they are asked; a router speaks the first of a provider."
 
 BASE_URLS: Final[Mapping[str, str]] = {
     "openai": "https://api.openai.com/v1",
@@ -23,6 +36,7 @@ BASE_URLS: Final[Mapping[str, str]] = {
     "google": "https://generativelanguage.googleapis.com",
     "groq": "https://api.groq.com/openai/v1",
     "mistral": "https://api.mistral.ai/v1",
+    "ollama": "http://127.0.0.1:11434",
     "openrouter": "https://openrouter.ai/api/v1",
     "together": "https://api.together.xyz/v1",
     "x-ai": "https://api.x.ai/v1",
@@ -32,7 +46,10 @@ BASE_URLS: Final[Mapping[str, str]] = {
 PROVIDERS: Final[tuple[str, ...]] = (*BASE_URLS, "aws", "azure")
 "Every provider that is known here; AWS has a host for each region and Azure for each customer, so no one base URL."
 
-_HOSTS: Final[Mapping[str, str]] = {url.split("/")[2]: provider for provider, url in BASE_URLS.items()}
+# Not those on this machine: its name is nobody's, and a call to it is told by its path.
+_HOSTS: Final[Mapping[str, str]] = {
+    url.split("/")[2]: provider for provider, url in BASE_URLS.items() if url.startswith("https:")
+}
 _HOST_PATTERNS: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
     (re.compile(r".+\.openai\.azure\.com"), "azure"),
     (re.compile(r"([a-z0-9-]+-)?aiplatform(\.[a-z0-9-]+\.rep)?\.googleapis\.com"), "google"),

@@ -10,6 +10,7 @@ from pytest_modelroute.errors import ScriptError
 from pytest_modelroute.providers.exchange import ProviderReply, ProviderRequest, Usage, estimate_usage, split_text
 from pytest_modelroute.providers.failures import ErrorClass, Failure
 from pytest_modelroute.providers.language import Language
+from pytest_modelroute.providers.vectors import embedded
 from pytest_modelroute.wire.faults import BadBody, BrokenReply, Fault, Filtered, LostConnection, OddReply, Refusal
 
 _JSON = {"content-type": "application/json"}
@@ -50,7 +51,17 @@ class Pace:
 
 
 def answer_with_reply(language: Language, request: ProviderRequest, reply: ProviderReply, pace: Pace) -> Answer:
-    """A good answer, whole or as a stream, as the request asks."""
+    """
+    A good answer, whole or as a stream, as the request asks.
+
+    Raises:
+        ScriptError: The language has no form for this reply.
+
+    """
+    if reply.finish_reason == "content_filter" and not language.filters_content:
+        raise ScriptError(f"{language.name} has no form for an answer that a content filter held back")
+    if language.embeds:
+        reply = embedded(request, reply)
     usage = reply.usage or estimate_usage(request, reply.text)
     # A provider answers as the model it was asked for, unless a script says otherwise.
     reply = replace(reply, usage=usage, model=reply.model or request.model)
@@ -134,15 +145,13 @@ def _number(value: float) -> str:
 
 
 def _filter(language: Language, request: ProviderRequest, latency: float, provider: str) -> Answer:
-    if provider == "azure":
+    if provider == "azure" or (not language.filters_content and "content_filtered" in language.vocabulary.spoken):
         refusal = Refusal(
             name="content_filter",
             kind="content_filtered",
             message="The response was filtered due to the prompt triggering the content management policy",
         )
         return _refuse(language, refusal, latency)
-    if not language.filters_content:
-        raise ScriptError(f"content_filter(): {language.name} has no form for an answer that a filter held back")
     reply = ProviderReply(finish_reason="content_filter")
     return answer_with_reply(language, request, reply, Pace(latency=latency))
 

@@ -38,6 +38,8 @@ class ProviderCall:
     case: str | None
     started_s: float
     "Seconds since the test began, on the test's clock."
+    embeds: bool = False
+    "Whether it asks for vectors in place of an answer, so that it is never the route of a case."
     status: int | None = None
     "HTTP status; None while no reply came."
     reply: ProviderReply | None = None

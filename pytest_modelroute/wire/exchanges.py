@@ -170,6 +170,7 @@ class Wire:
             number=next(self._numbers),
             provider=provider,
             language=language.name,
+            embeds=language.embeds,
             url=url.partition("?")[0],
             client=client,
             request=request,

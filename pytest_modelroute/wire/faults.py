@@ -147,7 +147,7 @@ def quota_exhausted() -> Fault:
 
 
 def overloaded(*, retry_after: float | None = None) -> Fault:
-    """The service has too much to do: 529 from Anthropic, 503 from others."""
+    """The service has too much to do: 529 from Anthropic, 429 with a code of its own from Mistral, 503 from others."""
     return Refusal(name="overloaded", kind="overloaded", message="Overloaded", retry_after=retry_after)
 
 
@@ -167,7 +167,7 @@ def request_timeout() -> Fault:
 
 
 def model_not_found() -> Fault:
-    """404, a model that is gone or was never there."""
+    """404, a model that is gone or was never there; 400 with a code of its own from Mistral."""
     return Refusal(name="model_not_found", kind="not_found", message="The model does not exist")
 
 
@@ -191,7 +191,7 @@ def permission() -> Fault:
 
 
 def bad_request() -> Fault:
-    """400, a request that is wrong wherever it is sent."""
+    """400, a request that is wrong wherever it is sent; 422 from Mistral."""
     return Refusal(name="bad_request", kind="bad_request", message="The request is not valid")
 
 
@@ -199,9 +199,9 @@ def content_filter() -> Fault:
     """
     The provider's filter holds the answer back, in the provider's own form.
 
-    An error 400 from Azure; a reply with status 200 from OpenAI (finish reason content_filter), Anthropic (stop reason
-    refusal), Gemini (a blocked prompt, without a candidate) and Bedrock. A provider that has no filter cannot be
-    scripted with one.
+    An error 400 from Azure and 403 from Mistral; a reply with status 200 from OpenAI (finish reason content_filter),
+    Anthropic (stop reason refusal), Gemini (a blocked prompt, without a candidate) and Bedrock. A provider that has no
+    filter, such as Ollama, cannot be scripted with one.
     """
     return Filtered(name="content_filter", kind="content_filtered")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_modelroute.providers.language import Language
 from pytest_modelroute.providers.registry import (
     LANGUAGES,
     PROVIDERS,
@@ -13,6 +14,13 @@ from pytest_modelroute.providers.registry import (
 )
 
 OPENAI = LANGUAGES[0]
+OWN = {
+    "anthropic": "anthropic-messages",
+    "aws": "bedrock-converse",
+    "google": "gemini",
+    "mistral": "mistral-chat",
+    "ollama": "ollama-chat",
+}
 
 
 @pytest.mark.parametrize(
@@ -27,6 +35,12 @@ OPENAI = LANGUAGES[0]
         ("/v1beta/models/gemini-2.5-flash:streamGenerateContent", "gemini"),
         ("/model/amazon.nova-lite-v1:0/converse", "bedrock-converse"),
         ("/model/amazon.nova-lite-v1:0/converse-stream", "bedrock-converse"),
+        ("/v1/responses", "openai-responses"),
+        ("/openai/v1/responses", "openai-responses"),
+        ("/v1/embeddings", "openai-embeddings"),
+        ("/openai/deployments/mine/embeddings", "openai-embeddings"),
+        ("/api/chat", "ollama-chat"),
+        ("/ollama/api/chat", "ollama-chat"),
     ],
 )
 def test_a_language_is_told_by_the_path(path: str, name: str) -> None:
@@ -42,30 +56,48 @@ def test_a_language_is_told_by_the_path(path: str, name: str) -> None:
         ("GET", "/v1/chat/completions"),
         ("POST", "/v1/messages/count_tokens"),
         ("POST", "/v1/messages/batches"),
-        ("POST", "/v1/embeddings"),
         ("POST", "/v1/models/gemini-2.5-flash:countTokens"),
         ("POST", "/model/amazon.nova-lite-v1:0/invoke"),
+        ("POST", "/v1/responses/input_tokens"),
+        ("POST", "/v1/responses/resp_1/cancel"),
+        ("POST", "/v1/moderations"),
+        ("POST", "/api/generate"),
+        ("GET", "/api/chat"),
         ("POST", "/orders"),
     ],
 )
 def test_what_asks_no_model_has_no_language(method: str, path: str) -> None:
-    """Reading, counting tokens, embeddings and an application's own paths are no calls of a model."""
+    """Reading, counting tokens, moderation and an application's own paths are no calls of a model."""
     assert language_for(method, path) is None
 
 
-OWN_FORMATS = {"anthropic": "anthropic-messages", "aws": "bedrock-converse", "google": "gemini"}
+@pytest.mark.parametrize(
+    ("provider", "name"),
+    [("mistral", "mistral-chat"), ("openai", "openai-chat"), ("groq", "openai-chat"), (None, "openai-chat")],
+)
+def test_a_path_that_several_languages_share_is_told_by_the_provider(provider: str | None, name: str) -> None:
+    """Mistral answers chat completions in its own dialect; everybody else, known or not, in OpenAI's."""
+    language = language_for("POST", "/v1/chat/completions", provider)
+    assert language is not None
+    assert language.name == name
 
 
-@pytest.mark.parametrize("provider", sorted({*PROVIDERS, "a-host-of-ours"} - {*OWN_FORMATS}))
-def test_every_provider_without_a_format_of_its_own_is_spoken_to_in_openai_chat(provider: str) -> None:
+@pytest.mark.parametrize("provider", sorted({*PROVIDERS, "a-host-of-ours"} - {*OWN}))
+def test_a_provider_without_a_language_of_its_own_is_spoken_to_in_openai_chat(provider: str) -> None:
     """OpenAI's format is the one that others adopted."""
     assert language_of_provider(provider) is OPENAI
 
 
-@pytest.mark.parametrize(("provider", "name"), OWN_FORMATS.items())
+@pytest.mark.parametrize(("provider", "name"), OWN.items())
 def test_a_provider_is_spoken_to_in_its_own_language(provider: str, name: str) -> None:
     """Some keep their own format."""
     assert language_of_provider(provider).name == name
+
+
+@pytest.mark.parametrize("language", LANGUAGES, ids=lambda language: language.name)
+def test_embeddings_are_never_the_language_of_a_router(language: Language) -> None:
+    """A router asks for answers."""
+    assert not language_of_provider(language.provider).embeds
 
 
 @pytest.mark.parametrize(
@@ -91,6 +123,8 @@ def test_a_provider_is_spoken_to_in_its_own_language(provider: str, name: str) -
         ("s3.us-east-1.amazonaws.com", None),
         ("openai.azure.com.evil.example", None),
         ("llm.internal", None),
+        ("127.0.0.1", None),
+        ("localhost", None),
     ],
 )
 def test_a_provider_is_told_by_its_host(host: str, provider: str | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from pytest_modelroute.providers.exchange import Message, ProviderReply, Provide
 from pytest_modelroute.providers.failures import ErrorClass, Failure
 from pytest_modelroute.providers.language import Language, read_stream, read_wire_error
 from pytest_modelroute.providers.registry import LANGUAGES
+from pytest_modelroute.providers.vectors import embedded
 
 law = settings(deadline=None)
 every_language = pytest.mark.parametrize("language", LANGUAGES, ids=lambda language: language.name)
@@ -83,33 +85,55 @@ REPLIES = st.builds(
 REQUEST = ProviderRequest(model="asked", messages=(Message(role="user", text="hi"),))
 
 
-# What a format cannot say
+# What a format cannot say, the laws do not ask of it.
 
-
-def _sayable_request(language: Language, request: ProviderRequest) -> ProviderRequest:
-    """The request without what the format has no words for."""
-    if language.name not in ("gemini", "bedrock-converse"):
-        return request
-    # The model is in the path, which has no room for an empty name, and the words to stop at are always a list.
-    stop = request.params.get("stop")
-    params = {**request.params, **({"stop": [stop]} if isinstance(stop, str) else {})}
-    stream = request.stream and language.streams
-    return replace(request, model=request.model or "m", params=params, stream=stream)
+USAGE_SAID: dict[str, Callable[[Usage], Usage]] = {
+    "gemini": lambda usage: replace(usage, fresh_input=usage.fresh_input + usage.cache_write, cache_write=0),
+    "bedrock-converse": lambda usage: replace(usage, output=usage.total_output, reasoning=0),
+    "openai-embeddings": lambda usage: Usage(fresh_input=usage.total_input),
+    "mistral-chat": lambda usage: Usage(
+        fresh_input=usage.fresh_input + usage.cache_write, cache_read=usage.cache_read, output=usage.total_output
+    ),
+    "ollama-chat": lambda usage: Usage(fresh_input=usage.total_input, output=usage.total_output),
+}
+STOPS_FOR_TOOLS_ONLY_WITH_CALLS = ("gemini", "openai-responses", "ollama-chat")
+MODEL_IN_THE_PATH = ("gemini", "bedrock-converse")
+STOPS_AT_A_LIST_OF_WORDS = ("gemini", "bedrock-converse", "ollama-chat")
 
 
 def _sayable_reply(language: Language, reply: ProviderReply) -> ProviderReply:
     """The reply without what the format has no words for."""
-    usage = reply.usage
-    assert usage is not None
-    if language.name == "gemini":
-        # Writing to the cache is not counted apart, and a reply has not stopped for tools that it does not call.
-        usage = replace(usage, fresh_input=usage.fresh_input + usage.cache_write, cache_write=0)
-        stopped = reply.finish_reason == "tool_calls" and not reply.tool_calls
-        return replace(reply, usage=usage, finish_reason="stop" if stopped else reply.finish_reason)
-    if language.name == "bedrock-converse":
-        # A reply does not name its model, nor count reasoning apart.
-        return replace(reply, model="", usage=replace(usage, output=usage.total_output, reasoning=0))
-    return reply
+    if language.embeds:
+        reply = embedded(REQUEST, reply)
+    elif (reply.finish_reason == "content_filter" and not language.filters_content) or (
+        reply.finish_reason == "tool_calls" and language.name in STOPS_FOR_TOOLS_ONLY_WITH_CALLS
+    ):
+        reply = replace(reply, finish_reason="stop")
+    if language.name in USAGE_SAID and reply.usage is not None:
+        reply = replace(reply, usage=USAGE_SAID[language.name](reply.usage))
+    # Bedrock does not name the model that answers.
+    return replace(reply, model="") if language.name == "bedrock-converse" else reply
+
+
+def _sayable_request(language: Language, request: ProviderRequest) -> ProviderRequest:
+    """The request without what the format has no words for."""
+    request = replace(request, stream=request.stream and language.streams)
+    stop = request.params.get("stop")
+    if language.name in STOPS_AT_A_LIST_OF_WORDS and isinstance(stop, str):
+        request = replace(request, params={**request.params, "stop": [stop]})
+    if language.embeds:
+        inputs = tuple(Message(role="user", text=message.text) for message in request.messages)
+        return replace(request, messages=inputs, tools=())
+    if language.name == "ollama-chat":
+        return replace(request, messages=tuple(_with_text_for_content(message) for message in request.messages))
+    # A path has no room for an empty name.
+    return replace(request, model=request.model or "m") if language.name in MODEL_IN_THE_PATH else request
+
+
+def _with_text_for_content(message: Message) -> Message:
+    """Parts only where some are no text."""
+    plain = all(part["type"] == "text" for part in message.parts or ())
+    return replace(message, parts=None) if plain else message
 
 
 @every_language
@@ -190,6 +214,7 @@ def test_the_same_reply_is_always_the_same_bytes(language: Language, reply: Prov
 @given(reply=REPLIES)
 def test_the_buckets_sum_up_to_what_the_provider_counts(language: Language, reply: ProviderReply) -> None:
     """No token is counted twice or lost between the provider's totals and the buckets."""
+    reply = _sayable_reply(language, reply)
     read: Any = language.read_reply(language.write_reply(REQUEST, reply)).usage
     wrote: Any = reply.usage
     assert (read.total_input, read.total_output) == (wrote.total_input, wrote.total_output)

@@ -113,7 +113,7 @@ def by_urllib() -> None:
 def by_openai() -> None:
     """By openai, in a language that scripts do not speak."""
     with openai.OpenAI(api_key="key", base_url=f"http://{HOST}/v1", max_retries=0) as client:
-        client.responses.create(model="m", input="hi")
+        client.moderations.create(input="hi")
 
 
 def by_create_connection() -> None:
