@@ -27,11 +27,11 @@ ROUTES = Routes(
 
 
 def _call(model: str) -> None:
-    """Log a call as the wire does; a model with ! is down."""
+    """Log a call as the wire does; a model with ! is down, one with ~ embeds."""
     label = current_label()
     assert label is not None
     assert label.calls is not None
-    name = model.removesuffix("!")
+    name = model.rstrip("!~")
     label.calls.append(
         ProviderCall(
             number=1,
@@ -43,9 +43,10 @@ def _call(model: str) -> None:
             step=label.step,
             case=label.case,
             started_s=0.0,
-            status=503 if model != name else 200,
-            error="overloaded" if model != name else None,
-            reply=None if model != name else ProviderReply(text="x"),
+            embeds=model.endswith("~"),
+            status=503 if model.endswith("!") else 200,
+            error="overloaded" if model.endswith("!") else None,
+            reply=None if model.endswith("!") else ProviderReply(text="x"),
         )
     )
 
@@ -84,6 +85,26 @@ def _evaluate(
 def test_the_last_call_that_completed_is_the_route(models: list[str], route: str | None) -> None:
     """A model that failed did not answer."""
     assert _evaluate(models).route == route
+
+
+@pytest.mark.parametrize(
+    ("models", "route"),
+    [
+        (["embedder~", "gpt-large"], "gpt-large"),
+        (["gpt-large", "embedder~"], "gpt-large"),
+        (["gpt-large!", "embedder~"], None),
+        (["embedder~"], None),
+    ],
+    ids=["before", "after", "after a failure", "alone"],
+)
+def test_an_embedding_is_never_the_route(models: list[str], route: str | None) -> None:
+    """It answers nothing, whether or not the settings name its model a helper."""
+    assert _evaluate(models).route == route
+
+
+def test_an_embedding_is_no_escalation() -> None:
+    """A case that was embedded and answered needed one tier."""
+    assert not _evaluate(["embedder~", "gpt-large"]).escalated
 
 
 @pytest.mark.parametrize("models", [["gpt-nano", "gpt-large"], ["gpt-large", "gpt-nano"]], ids=["before", "after"])

@@ -319,5 +319,9 @@ def ollama_client() -> Client:
 MAKERS: tuple[Callable[[], Client], ...] = (
     lambda: openai_client("openai", "httpx2"),
     lambda: openai_client("openai over httpx", "httpx"),
+    responses_client,
+    embeddings_client,
     anthropic_client,
+    mistral_client,
+    ollama_client,
 )
