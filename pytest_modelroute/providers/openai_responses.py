@@ -153,7 +153,7 @@ class OpenAIResponses:
         return openai_error(failure)
 
     def write_stream_error(self, failure: Failure) -> bytes:
-        """Write a refusal as the event of that name, which the client raises; what came before it has no say in it."""
+        """Write a refusal as the event of that name; it bears no number, since what came before is not known here."""
         error = json.loads(openai_error(failure).body)["error"]
         return write_event({"type": "error", "error": error}, name="error")
 

@@ -200,6 +200,12 @@ def test_an_error_is_written_in_mistrals_words(kind: ErrorClass, status: int, ty
             "Not enough capacity",
         ),
         (
+            429,
+            {"object": "error", "message": "Too busy", "type": "service_tier_capacity_exceeded", "code": None},
+            "overloaded",
+            "Too busy",
+        ),
+        (
             422,
             {
                 "object": "error",
@@ -214,7 +220,16 @@ def test_an_error_is_written_in_mistrals_words(kind: ErrorClass, status: int, ty
         (401, {"detail": "Unauthorized"}, "authentication", "Unauthorized"),
         (401, {"message": "Unauthorized", "request_id": "x"}, "authentication", "Unauthorized"),
     ],
-    ids=["vague code", "too long", "capacity", "details", "documented details", "detail", "message alone"],
+    ids=[
+        "vague code",
+        "too long",
+        "capacity",
+        "type alone",
+        "details",
+        "documented details",
+        "detail",
+        "message alone",
+    ],
 )
 def test_recorded_errors_are_understood(status: int, body: dict[str, Any], kind: str, message: str) -> None:
     """A code that stands for several classes does not tell: there the message does."""

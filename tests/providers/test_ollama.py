@@ -67,6 +67,21 @@ def test_parameters_are_options() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("params", "options"),
+    [
+        ({"stop": "END"}, {"stop": ["END"]}),
+        ({"stop": ["END"]}, {"stop": ["END"]}),
+        ({"max_completion_tokens": 9}, {"num_predict": 9}),
+    ],
+    ids=["a word to stop at", "words to stop at", "another name"],
+)
+def test_parameters_of_others_are_put_into_ollamas_form(params: dict[str, Any], options: dict[str, Any]) -> None:
+    """A fallback keeps its parameters, whoever it falls back to."""
+    wire = CHAT.write_request(ProviderRequest(model="m", messages=(), params=params), "k")
+    assert json.loads(wire.body)["options"] == options
+
+
 def test_parts_that_are_texts_are_sent_as_one() -> None:
     """Ollama's content is a text."""
     parts = ({"type": "text", "text": "a"}, {"type": "text", "text": "b"})
