@@ -322,6 +322,7 @@ MAKERS: tuple[Callable[[], Client], ...] = (
     responses_client,
     embeddings_client,
     anthropic_client,
+    gemini_client,
     mistral_client,
     ollama_client,
 )
