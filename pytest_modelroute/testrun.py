@@ -19,6 +19,7 @@ from pytest_modelroute.report.step import calls_of_worst, describe_case, describ
 from pytest_modelroute.wire.call_log import CallLog
 from pytest_modelroute.wire.exchanges import Wire
 from pytest_modelroute.wire.interception import Interception
+from pytest_modelroute.wire.loopback import LoopbackServer
 from pytest_modelroute.wire.network_guard import NetworkGuard
 from pytest_modelroute.wire.scripted import MockProviders
 from pytest_modelroute.wire.virtual_time import VirtualTime
@@ -116,13 +117,21 @@ class TestRun:
                 "steps": settings.steps,
                 "providers": settings.providers(),
             }
-        scripts = MockProviders(self.wire.calls, http=interception.http, partial=self._only_case is not None, **names)
+        server = LoopbackServer(self.wire, interception.routes)
+        scripts = MockProviders(
+            self.wire.calls,
+            http=interception.http,
+            partial=self._only_case is not None,
+            serve=server.port,
+            **names,
+        )
         guard = NetworkGuard(settings.allow_hosts if settings is not None else ())
         self.wire.scripts, self.wire.guard = scripts, guard
         try:
             guard.start()
             yield scripts
         finally:
+            server.stop()
             guard.stop()
 
     @property
@@ -146,6 +155,7 @@ class TestRun:
             full: Whether to show the whole traceback of that.
 
         """
+        self.wire.settle()
         failures = self.wire.failures()
         if passed:
             # Also a missed limit whose failure the test caught.

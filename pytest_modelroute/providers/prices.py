@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from pytest_modelroute.errors import PriceUnknown
 from pytest_modelroute.providers.exchange import Usage
-from pytest_modelroute.providers.registry import PROVIDERS
+from pytest_modelroute.providers.registry import PROVIDERS, provider_behind
 
 _MILLION = Decimal(1_000_000)
 
@@ -81,10 +81,12 @@ def _listed_cost(model: str, usage: Usage, provider: str | None, alias: str | No
         cache_write_tokens=usage.cache_write,
         output_tokens=usage.total_output,
     )
-    try:
-        return Decimal(calc_price(listed, name, provider_id=provider_id).total_price)
-    except LookupError:
-        pass
+    # A second host of a provider, such as openai-2, has its prices where it lists the model.
+    for whose_id in dict.fromkeys((provider_behind(provider), provider_id)):
+        try:
+            return Decimal(calc_price(listed, name, provider_id=whose_id).total_price)
+        except LookupError:
+            continue
     whose = f" for {provider_id}" if provider_id else ""
     raise PriceUnknown(
         f"{model!r} has no price: genai-prices does not list it{whose} and the settings do not price it.\n"

@@ -74,13 +74,15 @@ def language_of_provider(provider: str) -> Language:
     return next((language for language in LANGUAGES if language.provider == provider), LANGUAGES[0])
 
 
+def provider_behind(name: str | None) -> str | None:
+    """The known provider that a name stands for: itself, or the one that it begins with, as openai for openai-2."""
+    if name is None or name in PROVIDERS:
+        return name
+    return max((known for known in PROVIDERS if name.startswith(known)), key=len, default=None)
+
+
 def provider_at(host: str) -> str | None:
     """Whose host this is, or None where it is nobody's that is known here."""
     if host in _HOSTS:
         return _HOSTS[host]
     return next((provider for pattern, provider in _HOST_PATTERNS if pattern.fullmatch(host)), None)
-
-
-def is_provider_host(host: str) -> bool:
-    """Whether a host is a known provider's, who would bill a call."""
-    return provider_at(host) is not None

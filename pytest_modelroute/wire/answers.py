@@ -10,6 +10,7 @@ from pytest_modelroute.errors import ScriptError
 from pytest_modelroute.providers.exchange import ProviderReply, ProviderRequest, Usage, estimate_usage, split_text
 from pytest_modelroute.providers.failures import ErrorClass, Failure
 from pytest_modelroute.providers.language import Language
+from pytest_modelroute.providers.registry import provider_behind
 from pytest_modelroute.providers.vectors import embedded
 from pytest_modelroute.wire.faults import BadBody, BrokenReply, Fault, Filtered, LostConnection, OddReply, Refusal
 
@@ -145,7 +146,8 @@ def _number(value: float) -> str:
 
 
 def _filter(language: Language, request: ProviderRequest, latency: float, provider: str) -> Answer:
-    if provider == "azure" or (not language.filters_content and "content_filtered" in language.vocabulary.spoken):
+    has_word = not language.filters_content and "content_filtered" in language.vocabulary.spoken
+    if provider_behind(provider) == "azure" or has_word:
         refusal = Refusal(
             name="content_filter",
             kind="content_filtered",

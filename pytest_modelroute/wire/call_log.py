@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -123,12 +123,24 @@ class ProviderCall:
 
 
 class CallLog(Sequence[ProviderCall]):
-    """The provider calls of a test in the order in which they were sent."""
+    """
+    The provider calls of a test in the order in which they were sent.
+
+    Attributes:
+        settle: Called before the log is read, to wait until what clients have done by now is in it.
+
+    """
 
     def __init__(self, calls: Iterable[ProviderCall] = (), *, steps: Iterable[str] = ()) -> None:
         """A log that holds these calls already; `steps` are the declared ones, empty where none are."""
-        self._calls = list(calls)
+        self.settle: Callable[[], None] = _nothing
+        self._all = list(calls)
         self._steps = frozenset(steps)
+
+    @property
+    def _calls(self) -> list[ProviderCall]:
+        self.settle()
+        return self._all
 
     @overload
     def __getitem__(self, index: int) -> ProviderCall: ...
@@ -142,13 +154,17 @@ class CallLog(Sequence[ProviderCall]):
         """How many calls were sent."""
         return len(self._calls)
 
+    def __iter__(self) -> Iterator[ProviderCall]:
+        """Each call."""
+        return iter(self._calls)
+
     def __repr__(self) -> str:
         """The models, in order."""
         return f"CallLog({self.models})"
 
     def append(self, call: ProviderCall) -> None:
         """Log a call."""
-        self._calls.append(call)
+        self._all.append(call)
 
     @property
     def models(self) -> list[str]:
@@ -193,9 +209,10 @@ class CallLog(Sequence[ProviderCall]):
             limit: How many calls to show at most; the last ones are kept, since a failure is rarely in the first.
 
         """
-        if not self._calls:
+        calls = self._calls
+        if not calls:
             return "no provider was called"
-        shown = self._calls if limit is None else self._calls[max(0, len(self._calls) - limit) :]
+        shown = calls if limit is None else calls[max(0, len(calls) - limit) :]
         # A fallback at another provider shows only by the provider's name.
         several = len({call.provider for call in shown}) > 1
         rows = [_HEADINGS, *(_row(call, f"{call.provider}/" if several else "") for call in shown)]
@@ -205,8 +222,12 @@ class CallLog(Sequence[ProviderCall]):
             "  ".join(row[column].ljust(width) for column, width in zip(used, widths, strict=True)).rstrip()
             for row in rows
         ]
-        hidden = len(self._calls) - len(shown)
+        hidden = len(calls) - len(shown)
         return "\n".join([lines[0], *([f"... {hidden} earlier calls"] if hidden else []), *lines[1:]])
+
+
+def _nothing() -> None:
+    """Where no server runs, nothing is to be waited for."""
 
 
 _HEADINGS = ("#", "at", "step", "case", "model", "status", "latency", "tokens in/out", "cost USD", "answered by")

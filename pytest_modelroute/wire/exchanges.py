@@ -10,13 +10,13 @@ from dataclasses import replace
 from email.utils import formatdate
 from itertools import count
 from math import ceil
-from typing import Literal
+from typing import Final, Literal
 
 from pytest_modelroute.errors import MalformedExchange, StreamFailed, UnscriptedCall, VirtualTimeError
 from pytest_modelroute.providers.exchange import ProviderRequest
 from pytest_modelroute.providers.language import Language, read_stream, read_wire_error
 from pytest_modelroute.providers.prices import PriceBook
-from pytest_modelroute.providers.registry import LANGUAGES, language_for, provider_at
+from pytest_modelroute.providers.registry import LANGUAGES, language_for, provider_at, provider_behind
 from pytest_modelroute.wire.answers import Answer
 from pytest_modelroute.wire.call_log import CallLog, ProviderCall
 from pytest_modelroute.wire.labels import Label, current_label
@@ -26,6 +26,7 @@ from pytest_modelroute.wire.scripted import MockProviders
 from pytest_modelroute.wire.virtual_time import VirtualTime
 
 _real_perf_counter = time.perf_counter
+LOOPBACK: Final = frozenset({"127.0.0.1", "localhost"})
 
 
 class Wire:
@@ -39,6 +40,8 @@ class Wire:
         clock: Virtual time; None where time is real.
         running: The label of the case that an evaluation is at, for calls that carry none.
         unlabelled_is_ambiguous: Whether several cases are under way at once.
+        served: The port on 127.0.0.1 -> the provider's name, where scripts stand behind a real server.
+        settle: Waits until what clients have done by now is in the log.
 
     """
 
@@ -60,6 +63,8 @@ class Wire:
         self.clock: VirtualTime | None = None
         self.running: Label | None = None
         self.unlabelled_is_ambiguous = False
+        self.served: dict[int, str] = {}
+        self.settle: Callable[[], None] = lambda: None
         self._prices = prices
         self._hosts = dict(provider_hosts)
         self._failures: list[str] = []
@@ -117,7 +122,15 @@ class Wire:
         return [*self._failures, *(self.guard.refused if self.guard is not None else ())]
 
     def open(
-        self, *, method: str, url: str, host: str, path: str, body: Callable[[], bytes], client: str
+        self,
+        *,
+        method: str,
+        url: str,
+        host: str,
+        path: str,
+        body: Callable[[], bytes],
+        client: str,
+        port: int | None = None,
     ) -> Exchange | None:
         """
         Log a request and find its answer; None for a request that is no call of a model.
@@ -127,8 +140,8 @@ class Wire:
             ScriptRaised: The function of a script raised.
 
         """
-        provider = self._hosts.get(host) or provider_at(host)
-        language = language_for(method, path, provider)
+        provider = self._provider(host, port)
+        language = language_for(method, path, provider_behind(provider))
         if language is None:
             return None
         request = self._read(language, url, path, body(), is_known=provider is not None)
@@ -142,9 +155,15 @@ class Wire:
             answer = self._date(self.scripts.answer(call, language))
         except BaseException as error:
             call.error = "unscripted" if isinstance(error, UnscriptedCall) else "script raised"
-            self.fail(str(error) + script_traceback(error.__cause__))
+            self.fail((str(error) or type(error).__name__) + script_traceback(error.__cause__))
             raise
         return Exchange(self, call, language, answer)
+
+    def _provider(self, host: str, port: int | None) -> str | None:
+        """Whose host this is: a name that a server of this test stands for, one of the settings, or a known one."""
+        if port in self.served and host in LOOPBACK:
+            return self.served[port]
+        return self._hosts.get(host) or provider_at(host)
 
     def _date(self, answer: Answer) -> Answer:
         """A date in a Retry-After is one of this test's clock, and of whole seconds: rounded up."""
@@ -187,8 +206,8 @@ class Wire:
     def _running_label(self, url: str) -> Label:
         if self.unlabelled_is_ambiguous:
             self.fail(
-                f"a call of {url} came from a thread that carries no label while several cases were under way, so it "
-                "belongs to none of them: evaluate with concurrency=1, or start the thread with "
+                f"a call of {url} carries no label (it came over a socket, or from a thread) while several cases were "
+                "under way, so it belongs to none of them: evaluate with concurrency=1, or start the thread with "
                 "contextvars.copy_context().run"
             )
         return self.running or Label()
@@ -203,9 +222,20 @@ class Exchange:
         self.call = call
         self.answer = answer
         self._language = language
+        self.moment: float | None = None
+        "Where the answer stands, in seconds since the test began; None where that is what the test's clock shows."
         self._ended = False
         self._frames_sent = 0
         self._headers: Mapping[str, str] = {}
+
+    @property
+    def ended(self) -> bool:
+        """Whether the exchange is over."""
+        return self._ended
+
+    def _elapsed(self) -> float:
+        now = self.wire.now if self.moment is None else self.moment
+        return round(now - self.call.started_s, 9)
 
     def frame_sent(self) -> None:
         """A piece of a scripted stream has come; the last one holds the end marker and completes the call."""
@@ -214,17 +244,25 @@ class Exchange:
         if answer is not None and answer.breaks is None and self._frames_sent == len(answer.frames or ()):
             self.end()
 
+    def waits_for_ever(self) -> float:
+        """In a test nobody waits for ever: fail it, and let the client go on after so many seconds."""
+        self.wire.fail(
+            f"call {self.call.number} to {self.call.model!r} is scripted to get no answer, and would wait for "
+            "ever: the client has no read timeout"
+        )
+        return 0.0
+
     def begin(self, status: int, headers: Mapping[str, str] | None = None) -> None:
         """The head of the response has come; its headers, in lower case, may say what an error is."""
         self.call.status = status
         self._headers = headers or {}
         if self.call.stream and self.answer is not None and self.answer.frames is not None:
-            self.call.ttft_s = round(self.wire.now - self.call.started_s, 9)
+            self.call.ttft_s = self._elapsed()
 
     def first_piece(self) -> None:
         """The first bytes of the body have come."""
         if self.call.stream:
-            self.call.ttft_s = round(self.wire.now - self.call.started_s, 9)
+            self.call.ttft_s = self._elapsed()
 
     def finish(self, read_body: Callable[[], bytes]) -> None:
         """The client has read the body of a reply from the network, or as much of it as it wanted."""
@@ -257,7 +295,7 @@ class Exchange:
             return
         self._ended = True
         call, answer = self.call, self.answer
-        call.latency_s = round(self.wire.now - call.started_s, 9)
+        call.latency_s = self._elapsed()
         if answer is not None and error is None:
             error = answer.kind
         call.error = call.error or error

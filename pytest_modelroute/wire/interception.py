@@ -23,7 +23,9 @@ from respx import MockRouter
 from respx.mocks import Mocker
 from respx.models import AllMockedAssertionError, PassThrough
 
+from pytest_modelroute.wire.aiohttp_memory import AiohttpMemory
 from pytest_modelroute.wire.exchanges import Exchange, Wire
+from pytest_modelroute.wire.own_routes import OwnRoutes
 
 _LIBRARIES = tuple(name for name in ("httpx", "httpx2") if find_spec(name) is not None)
 
@@ -86,6 +88,8 @@ class Interception:
         """Prepare the respx router that belongs to the wire."""
         self._wire = wire
         self.http = MockRouter(using=WireMocker.name, assert_all_called=False)
+        self.routes = OwnRoutes(self.http)
+        self._aiohttp = AiohttpMemory(wire, self.routes)
 
     def start(self) -> None:
         """Begin to listen."""
@@ -93,9 +97,11 @@ class Interception:
             import_module(f"{library}._transports.default")
         WireMocker.wires.append((self._wire, self.http))
         self.http.start()
+        self._aiohttp.start()
 
     def stop(self) -> None:
         """Stop listening."""
+        self._aiohttp.stop()
         self.http.stop(quiet=True)
         WireMocker.wires.remove((self._wire, self.http))
 
@@ -104,7 +110,13 @@ def _open(wire: Wire, request: Any, library: ModuleType, body: Callable[[], byte
     """The exchange, where the request is a call of a model."""
     url = request.url
     return wire.open(
-        method=request.method, url=str(url), host=url.host, path=url.path, body=body, client=library.__name__
+        method=request.method,
+        url=str(url),
+        host=url.host,
+        port=url.port,
+        path=url.path,
+        body=body,
+        client=library.__name__,
     )
 
 
@@ -154,7 +166,7 @@ def _respond(exchange: Exchange, request: Any, library: Any) -> Generator[float,
     limit = timeouts.get("connect" if refused else "read")
     silent = answer.breaks == "silent"
     if silent and limit is None:
-        limit = _waits_for_ever(exchange)
+        limit = exchange.waits_for_ever()
     if limit is not None and (silent or answer.delay > limit):
         yield limit
         exchange.end(error="timeout")
@@ -175,15 +187,6 @@ def _respond(exchange: Exchange, request: Any, library: Any) -> Generator[float,
         body = {"content": answer.body}
         exchange.end()
     return library.Response(answer.status, headers=dict(answer.headers), request=request, **body)
-
-
-def _waits_for_ever(exchange: Exchange) -> float:
-    """In a test nobody waits for ever: fail it, and let the client go on at once."""
-    exchange.wire.fail(
-        f"call {exchange.call.number} to {exchange.call.model!r} is scripted to get no answer, and would wait for "
-        "ever: the client has no read timeout"
-    )
-    return 0.0
 
 
 def _run(steps: Generator[float, None, Any], sleep: Callable[[float], None]) -> Any:
@@ -236,7 +239,7 @@ class _Frames:
                 yield from self._time_out(limit)
             yield gap, frame
         if answer.breaks == "stalled":
-            yield from self._time_out(_waits_for_ever(self._exchange) if limit is None else limit)
+            yield from self._time_out(self._exchange.waits_for_ever() if limit is None else limit)
         if answer.breaks == "cut":
             self._exchange.end()
             raise self._library.RemoteProtocolError(

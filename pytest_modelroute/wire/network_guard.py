@@ -20,7 +20,7 @@ from types import FrameType
 from typing import Any, Final, cast
 
 from pytest_modelroute.errors import NetworkBlocked
-from pytest_modelroute.providers.registry import is_provider_host
+from pytest_modelroute.providers.registry import provider_at
 from pytest_modelroute.wire.places import call_site
 
 _PLUMBING: Final = frozenset(
@@ -183,8 +183,12 @@ class NetworkGuard:
 
 def _advice(host: str, sent: str) -> str:
     """What to do about a refused connection; never to let a test reach a provider that bills it."""
-    if is_provider_host(_plain(host)):
-        return "This host belongs to a provider, so it cannot be allowed by advice: script the call, or mock this API."
+    provider = provider_at(_plain(host))
+    if provider is not None:
+        return (
+            "This host belongs to a provider, so it cannot be allowed by advice. Scripts answer any client behind a "
+            f'real server: give it mock_providers.url("{provider}") as its base URL.'
+        )
     own = f'To answer it: mock_providers.http.route(host="{host}").respond(...)\n' if sent else ""
     return f'{own}To allow this host: allow_hosts = ["{host}"] in [tool.modelroute]'
 

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from heapq import merge
-from threading import RLock
+from threading import RLock, get_ident
 from typing import TYPE_CHECKING, Final
 
 from pytest_modelroute.errors import ScriptError, ScriptRaised, UnscriptedCall
 from pytest_modelroute.providers.exchange import Usage
 from pytest_modelroute.providers.language import Language
 from pytest_modelroute.providers.registry import PROVIDERS
+from pytest_modelroute.wire.addresses import HOST, base_path, check_name, fake_key
 from pytest_modelroute.wire.answers import Answer
 from pytest_modelroute.wire.call_log import CallLog, ProviderCall
 from pytest_modelroute.wire.places import call_site, script_site
@@ -34,6 +35,7 @@ class MockProviders:
         calls: What was called so far.
         http: A respx router for the HTTP calls of the application that go to no model:
             `mock_providers.http.get("https://shop/orders/1").respond(json={...})`.
+        answers_for: The thread whose call is being answered; None while there is none.
 
     """
 
@@ -46,6 +48,7 @@ class MockProviders:
         steps: Iterable[str] = (),
         providers: Iterable[str] = (),
         partial: bool = False,
+        serve: Callable[[str, int | None], int] | None = None,
     ) -> None:
         """
         Script nothing yet.
@@ -57,19 +60,22 @@ class MockProviders:
             steps: The declared steps; empty where none are.
             providers: Names of providers beyond the known ones.
             partial: Whether only a part of the calls is made (one case is rerun), so that unused scripts are fine.
+            serve: Puts a provider's name behind a real server, at a given port or any, and says the port.
 
         """
         self.calls = calls
         self.http = http
         self._models_of = models_of
         self._steps = frozenset(steps)
-        self._providers = frozenset({*PROVIDERS, *providers})
+        self._providers = {*PROVIDERS, *providers}
         self._partial = partial
+        self._serve = serve
         self._scripts: list[Script] = []
         self._by_model: dict[str, list[Script]] = {}
         self._any_model: list[Script] = []
         self._endless: dict[str | None, list[Script]] = {}
         self._default: Script | None = None
+        self.answers_for: int | None = None
         self._lock = RLock()  # a predicate may ask the log, or us
 
     def on(
@@ -123,6 +129,33 @@ class MockProviders:
         self._default = Script(Conditions(), number=0, where=script_site(), optional=True)
         self._default.replies(source, usage=usage, latency=latency, ttft=ttft, chunks=chunks, model=model)
 
+    def url(self, name: str, *, port: int | None = None) -> str:
+        """
+        The base URL of a provider behind a real server on 127.0.0.1, for clients that cannot be intercepted in process.
+
+        The server runs from the first such call to the end of the test. Its calls count as calls of this name, in
+        `on(provider=...)` and in prices.
+
+        Args:
+            name: A provider, or a name of your own for one more host: the format of a call is told by its path.
+            port: A fixed port; any that is free where left out.
+
+        Returns:
+            The URL in the shape that the provider's client expects, with /v1 at its end for openai.
+
+        Raises:
+            ScriptError: The port is in use, or the name is a misspelt one.
+
+        """
+        if self._serve is None:
+            raise ScriptError(f"url({name!r}): these scripts stand behind no server")
+        self._providers.add(check_name(name, self._providers))
+        return f"http://{HOST}:{self._serve(name, port)}{base_path(name)}"
+
+    def key(self, name: str) -> str:
+        """An API key in the shape of the provider's that is none; the environment is left as it is."""
+        return fake_key(check_name(name, self._providers))
+
     def answer(self, call: ProviderCall, language: Language) -> Answer:
         """
         The answer to a call; safe to ask from several threads.
@@ -133,10 +166,14 @@ class MockProviders:
 
         """
         with self._lock:
-            script = self._find(call)
-            if script is None:
-                raise UnscriptedCall(self._describe_unscripted(call))
-            answer = script.answer(call, language)
+            outer, self.answers_for = self.answers_for, get_ident()
+            try:
+                script = self._find(call)
+                if script is None:
+                    raise UnscriptedCall(self._describe_unscripted(call))
+                answer = script.answer(call, language)
+            finally:
+                self.answers_for = outer
             if script.spent and script is not self._default:
                 self._retire(script)
         call.answered_by = answer.by if script is not self._default else "otherwise"
@@ -210,6 +247,8 @@ class MockProviders:
             if value is not None and known and value not in known:
                 nearest = get_close_matches(value, known, n=1)
                 hint = f"did you mean {nearest[0]!r}?" if nearest else f"known are: {', '.join(sorted(known))}"
+                if what == "provider":
+                    hint += " A host of your own is known once mock_providers.url(...) has named it"
                 raise ScriptError(f"{conditions} can never match: there is no {what} {value!r}; {hint} ({where})")
 
     def _check_hidden(self, conditions: Conditions, where: str) -> None:

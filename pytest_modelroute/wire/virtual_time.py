@@ -17,7 +17,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import datetime
 from heapq import heapreplace
-from threading import get_ident
+from threading import Lock, get_ident
 from types import ModuleType
 from typing import Any, Final
 
@@ -95,6 +95,7 @@ class VirtualTime:
     def __init__(self) -> None:
         """Stand still until `start`."""
         self._main = _Timeline()
+        self._moving = Lock()
         self._thread: int | None = None
         self._wall_shift = 0
         self._bases = (0, 0, 0)
@@ -171,14 +172,29 @@ class VirtualTime:
 
     async def asleep(self, seconds: float) -> None:
         """The same for the running task; other tasks go on meanwhile."""
+        left = self.left_to_loop(seconds)
+        if not self._is_here() or self._loops.controls_running_loop():
+            await asyncio.sleep(left)
+
+    def left_to_loop(self, seconds: float) -> float:
+        """
+        What of a latency a timer of the running loop has to wait for; the rest has passed.
+
+        Raises:
+            VirtualTimeError: The running loop keeps its clock to itself, and there is something to wait for.
+
+        """
         if not self._is_here():
             self._pass(round(seconds * _NANO))
-            seconds = 0
-        elif not self._loops.controls_running_loop():
-            if seconds > 0:
-                raise VirtualTimeError(_UNCONTROLLED)
-            return
-        await asyncio.sleep(seconds)
+            return 0
+        if seconds > 0 and not self._loops.controls_running_loop():
+            raise VirtualTimeError(_UNCONTROLLED)
+        return seconds
+
+    def reach(self, seconds: float) -> None:
+        """Let time pass until so many seconds since the test began, where it is not past them; from any thread."""
+        with self._moving:
+            self._main.passed = max(self._main.passed, round(seconds * _NANO))
 
     def lanes(self, count: int) -> Lanes:
         """So many lanes, on which pieces of synchronous work overlap in virtual time though they run one by one."""
@@ -189,7 +205,8 @@ class VirtualTime:
         return get_ident() == self._thread
 
     def _pass(self, nanoseconds: int) -> None:
-        self._main.passed += nanoseconds
+        with self._moving:
+            self._main.passed += nanoseconds
 
     def _replace(self, namespace: dict[str, Any]) -> None:
         for name, real in _REAL.items():

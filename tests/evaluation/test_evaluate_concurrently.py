@@ -282,8 +282,9 @@ def test_a_call_of_a_foreign_thread_fails_the_test_where_several_cases_are_under
     evaluate(TEN, run=lambda _number: _in_thread(lambda: _send(wire)), score=lambda *_: True, concurrency=2)
     (failure,) = wire.failures()
     assert failure == (
-        f"a call of {URL} came from a thread that carries no label while several cases were under way, so it belongs "
-        "to none of them: evaluate with concurrency=1, or start the thread with contextvars.copy_context().run"
+        f"a call of {URL} carries no label (it came over a socket, or from a thread) while several cases were under "
+        "way, so it belongs to none of them: evaluate with concurrency=1, or start the thread with "
+        "contextvars.copy_context().run"
     )
 
 

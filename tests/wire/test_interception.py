@@ -312,7 +312,7 @@ def test_an_unlabelled_call_among_several_cases_fails(ask: Callable[..., Any], n
         scripts.on().replies("ok")
         ask()
     assert [failure.partition(" while ")[0] for failure in run.wire.failures()] == [
-        f"a call of {URL} came from a thread that carries no label"
+        f"a call of {URL} carries no label (it came over a socket, or from a thread)"
     ]
 
 
