@@ -19,7 +19,7 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import httpx
 
@@ -263,7 +263,7 @@ class _Patch(MetaPathFinder):
         connecting = connector.connect
         for name, stand_in in (("_create_connection", create_connection), ("connect", connect)):
             owner: Any = next(kind for kind in connector.__mro__ if name in vars(kind))
-            original: Any = vars(owner)[name]
+            original = cast("Any", vars(owner)[name])
             self._originals.append((owner, name, original))
             setattr(owner, name, stand_in)
 
