@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
+from io import BytesIO
 from types import ModuleType
 from typing import Any, Final, cast
 
@@ -85,7 +86,7 @@ class AiohttpMemory:
                 httpx.Request(request.method, str(request.url), headers=headers, content=body)
             )
         except httpx.RequestError as error:
-            raise _cannot_connect(request, OSError(str(error))) from None
+            raise _cannot_connect(request, OSError(errno.ECONNREFUSED, str(error))) from None
 
 
 def _connect(connector: Any, found: Exchange | Reply, limits: Any) -> Any:
@@ -135,10 +136,11 @@ async def _read_body(request: Any) -> bytes:
     from aiohttp.payload import BytesPayload
 
     if not isinstance(payload, BytesPayload):
+        again = BytesIO(body)  # as bytes, a long one would be warned of
         if hasattr(request, "update_body"):
-            await request.update_body(body)
+            await request.update_body(again)
         else:  # before aiohttp 3.12
-            request.update_body_from_data(body)
+            request.update_body_from_data(again)
     return body
 
 
@@ -179,24 +181,29 @@ class _LoopTime:
         self._exchange = exchange
         self._limits = limits
         self._loop = asyncio.get_running_loop()
-        self._last = 0.0
+        self._due = 0.0
+        self._reached = 0.0
 
     def at(self, offset: float, then: Callable[[], None]) -> asyncio.Handle:
         clock = self._exchange.wire.clock
-        seconds, self._last = offset - self._last, offset
+        seconds, self._due = offset - self._due, offset
         if clock is not None:
             try:
                 seconds = clock.left_to_loop(seconds)
             except VirtualTimeError as error:
                 self._exchange.wire.fail(str(error))
                 seconds = 0
-        return self._loop.call_later(seconds, then)
+        return self._loop.call_later(seconds, self._go_on, then)
 
     def give_up(self) -> str:
-        elapsed = self._exchange.wire.now - self._exchange.call.started_s
+        elapsed = round(self._exchange.wire.now - self._exchange.call.started_s, 9)
         total, silence = self._limits.total, self._limits.sock_read
-        is_late = (total and elapsed >= total) or (silence and elapsed - self._last >= silence)
+        is_late = (total and elapsed >= total) or (silence and round(elapsed - self._reached, 9) >= silence)
         return "timeout" if is_late else "cancelled"
+
+    def _go_on(self, then: Callable[[], None]) -> None:
+        self._reached = self._due
+        then()
 
 
 _listening: list[AiohttpMemory] = []

@@ -108,8 +108,6 @@ class LoopbackServer:
                 f"the server behind mock_providers.url(...) did not stop within {_PATIENCE_S:g} s: a function of a "
                 "script is still running there, and keeps it"
             )
-            return
-        loop.close()
 
     def _open(self, name: str, port: int | None) -> int:
         sock = _listen(name, port, self._ports)
@@ -125,15 +123,15 @@ class LoopbackServer:
 
             self._listening.append(await loop.create_server(connect, sock=sock, backlog=1024))
 
-        asyncio.run_coroutine_threadsafe(serve(), loop).result(_PATIENCE_S)
+        # In a context of its own: the label of whoever asks first is not that of every call.
+        Context().run(asyncio.run_coroutine_threadsafe, serve(), loop).result(_PATIENCE_S)
         return number
 
     def _start(self) -> asyncio.AbstractEventLoop:
         # Not new_event_loop: a policy of the tests (uvloop's) would decide on our loop.
         loop = self._loop = asyncio.SelectorEventLoop()
         loop.set_exception_handler(self._break_down)
-        # In a context of its own: the labels of whoever asked first are not those of every call.
-        self._thread = Thread(target=Context().run, args=(loop.run_forever,), name="modelroute-server", daemon=True)
+        self._thread = Thread(target=_run, args=(loop,), name="modelroute-server", daemon=True)
         self._thread.start()
         self._wire.settle = self._wire.calls.settle = self.settle
         return loop
@@ -178,6 +176,13 @@ class LoopbackServer:
     def closed(self, connection: ScriptedConnection) -> None:
         """Forget it."""
         self._connections.pop(connection.client, None)
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()
 
 
 def _after_turns(loop: asyncio.AbstractEventLoop, turns: int, then: Callable[[], object]) -> None:
