@@ -154,7 +154,7 @@ REFUSALS: list[tuple[Fault, int, int]] = [
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_answers_are_those_of_llmock(mock_providers: MockProviders, ask: Ask, llmock: int, call: str) -> None:
+def test_answers_are_those_of_llmock(mock_providers: MockProviders, llmock: int, ask: Ask, call: str) -> None:
     """Whole and streamed, of both SDKs."""
     mock_providers.otherwise(TEXT)
     script_llmock(llmock, {"type": "reply", "text": TEXT})
@@ -164,7 +164,7 @@ def test_answers_are_those_of_llmock(mock_providers: MockProviders, ask: Ask, ll
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_answers_are_those_of_aimock(mock_providers: MockProviders, ask: Ask, aimock: int, call: str) -> None:
+def test_answers_are_those_of_aimock(mock_providers: MockProviders, aimock: int, ask: Ask, call: str) -> None:
     """Whole and streamed, of both SDKs."""
     mock_providers.otherwise(TEXT)
     mine = ask(call, "plain", ours(mock_providers))
@@ -175,7 +175,7 @@ def test_answers_are_those_of_aimock(mock_providers: MockProviders, ask: Ask, ai
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize(("fault", "openai", "anthropic"), REFUSALS, ids=lambda value: getattr(value, "name", None))
 def test_refusals_are_those_of_llmock(
-    mock_providers: MockProviders, ask: Ask, llmock: int, call: str, fault: Fault, openai: int, anthropic: int
+    mock_providers: MockProviders, llmock: int, ask: Ask, call: str, fault: Fault, openai: int, anthropic: int
 ) -> None:
     """The same class of error, status and word."""
     mock_providers.on().fails(fault)
@@ -192,7 +192,7 @@ def test_refusals_are_those_of_llmock(
     ids=lambda value: getattr(value, "name", None),
 )
 def test_refusals_are_those_of_aimock(
-    mock_providers: MockProviders, ask: Ask, aimock: int, call: str, fault: Fault, status: int
+    mock_providers: MockProviders, aimock: int, ask: Ask, call: str, fault: Fault, status: int
 ) -> None:
     """The same class of error, status and word."""
     mock_providers.on().fails(fault)
@@ -202,7 +202,7 @@ def test_refusals_are_those_of_aimock(
 
 
 @pytest.mark.parametrize("call", ["chat_stream", "message_stream"])
-def test_a_cut_stream_is_that_of_llmock(mock_providers: MockProviders, ask: Ask, llmock: int, call: str) -> None:
+def test_a_cut_stream_is_that_of_llmock(mock_providers: MockProviders, llmock: int, ask: Ask, call: str) -> None:
     """A connection that ends in the middle of a stream is the same error of the SDK."""
     mock_providers.on().fails(stream_cut(after=1))
     script_llmock(llmock, {"type": "stream_fault", "kind": "disconnect", "after_chunks": 1})
