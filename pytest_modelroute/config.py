@@ -34,6 +34,7 @@ def _exact(value: object) -> object:
 
 
 Usd = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[Decimal, BeforeValidator(_exact), Field(allow_inf_nan=False)]
 
 
 class _Table(BaseModel):
@@ -97,14 +98,16 @@ class StepSettings(_Table):
     "The alias of the model that classifies the requests of a dynamic step."
     cascade: tuple[str, ...] = ()
     fallbacks: tuple[str, ...] = ()
+    "The aliases that are tried after the step's own model, in this order, each once."
 
 
 class BudgetSettings(_Table):
     """The daily budget."""
 
-    daily_usd: Usd
+    daily_usd: Usd = Field(gt=0)
     timezone: str = "UTC"
-    ladder: tuple[float, float] = (0.5, 0.2)
+    "Where the day begins at midnight."
+    ladder: tuple[Share, Share] = (Decimal("0.5"), Decimal("0.2"))
     "Shares of the budget that remain: at or below the first medium goes to small, at or below the second all does."
 
     @field_validator("timezone")
@@ -118,7 +121,7 @@ class BudgetSettings(_Table):
 
     @field_validator("ladder")
     @classmethod
-    def _ladder_falls(cls, ladder: tuple[float, float]) -> tuple[float, float]:
+    def _ladder_falls(cls, ladder: tuple[Decimal, Decimal]) -> tuple[Decimal, Decimal]:
         if not 1 >= ladder[0] >= ladder[1] >= 0:
             raise ValueError("not falling")
         return ladder
@@ -181,6 +184,10 @@ class Settings(_Table):
             for key, aliases in named.items():
                 for alias in aliases:
                     yield from _unless_known(alias, self.models, f"steps.{name}.{key} names")
+            chain = (*models, *step.fallbacks)
+            for alias in sorted(alias for alias in set(chain) if chain.count(alias) > 1):
+                shown = " -> ".join(chain)
+                yield f"steps.{name}.fallbacks: the chain {shown} comes back to {alias!r}; name each candidate once"
 
     def _wrong_thresholds(self) -> Iterator[str]:
         for name, table in self.thresholds.items():

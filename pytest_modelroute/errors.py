@@ -12,6 +12,9 @@ The exceptions of the package, in one tree.
     |   +-- StreamFailed                an answer that began well ended in the provider's error
     +-- PriceUnknown                    a model has no price
     +-- ProviderError                   the router's client got an error from a provider
+    |   +-- FallbacksFailed             every candidate of a request failed
+    +-- BudgetExceeded                  a call was not made, since the day's budget does not cover it
+    +-- WorkflowError                   a step of a workflow failed, or a workflow is put together wrongly
     +-- VirtualTimeError                the clock of a test cannot be moved as asked
     +-- MissingExtra                    an optional package is not installed
     +-- NetworkBlocked                  (also a ConnectionRefusedError) a connection left this machine
@@ -23,6 +26,8 @@ in the test for an outage, go on, and pass.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class ModelRouteError(Exception):
@@ -83,15 +88,26 @@ class ProviderError(ModelRouteError):
     A provider answered the router's own client with an error, or not at all.
 
     Attributes:
+        kind: The error class, decided from status and code; see `ErrorClass`.
         status: HTTP status, or None where no answer came.
         code: The provider's own word for the error, or None.
         model: The model that was asked for.
         retry_after: Seconds the provider asked to wait, or None.
+        text: What came of a stream before it broke off, and is with the caller already; empty for nothing.
+        attempts: How often the model was asked; 0 where it was spared, since it rests or the time is over.
 
     """
 
     def __init__(
-        self, message: str, *, model: str, status: int | None, code: str | None, retry_after: float | None
+        self,
+        message: str,
+        *,
+        model: str,
+        status: int | None,
+        code: str | None,
+        retry_after: float | None,
+        kind: str = "server_error",
+        text: str = "",
     ) -> None:
         """Keep what a caller decides on next to the message."""
         super().__init__(message)
@@ -99,6 +115,53 @@ class ProviderError(ModelRouteError):
         self.status = status
         self.code = code
         self.retry_after = retry_after
+        self.kind = kind
+        self.text = text
+        self.attempts = 1
+
+
+class FallbacksFailed(ProviderError):
+    """
+    Every candidate of a request failed; its attributes are those of the error of the first.
+
+    Attributes:
+        failures: The error of each candidate, in the order in which they were tried.
+
+    """
+
+    def __init__(self, failures: Sequence[ModelRouteError]) -> None:
+        """Say what failed first, and list them all."""
+        first = failures[0]
+        assert isinstance(first, ProviderError)  # noqa: S101 - nobody falls back from anything else
+        lines = [f"every candidate failed, the first because {first}", *(f"  {_summary(error)}" for error in failures)]
+        super().__init__(
+            "\n".join(lines),
+            model=first.model,
+            status=first.status,
+            code=first.code,
+            retry_after=first.retry_after,
+            kind=first.kind,
+        )
+        self.failures = tuple(failures)
+
+
+class BudgetExceeded(ModelRouteError):
+    """A call was not made, since what remains of the day's budget does not cover what it may cost."""
+
+
+class WorkflowError(ModelRouteError):
+    """
+    A step of a workflow failed, or a workflow is put together wrongly.
+
+    Attributes:
+        step: The name of the step, or None.
+
+    """
+
+    def __init__(self, message: str, *, step: str | None = None) -> None:
+        """Keep the step next to the message."""
+        super().__init__(message)
+        self.step = step
 
 
 class VirtualTimeError(ModelRouteError):
@@ -127,3 +190,12 @@ class UnscriptedCall(BaseException):
 
 class ScriptRaised(BaseException):
     """The function of a script raised; derives from BaseException so that it is not taken for an outage."""
+
+
+def _summary(error: ModelRouteError) -> str:
+    """One line of a list of failures."""
+    if not isinstance(error, ProviderError):
+        return f"not asked: {error}"
+    status = "" if error.status is None else f", status {error.status}"
+    times = {0: "not asked", 1: "asked once"}.get(error.attempts, f"asked {error.attempts} times")
+    return f"{error.model}: {error.kind}{status}, {times}"

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 import traceback
 
-from pytest_modelroute.errors import ModelRouteError, NetworkBlocked, ProviderError, ScriptRaised, UnscriptedCall
+from pytest_modelroute.errors import (
+    BudgetExceeded,
+    ModelRouteError,
+    NetworkBlocked,
+    ProviderError,
+    ScriptRaised,
+    UnscriptedCall,
+    WorkflowError,
+)
 from pytest_modelroute.wire.places import raise_sites
+
+_OF_THE_CODE_UNDER_TEST = (NetworkBlocked, ProviderError, BudgetExceeded, WorkflowError)
+"What an application may handle; where it does not, its traceback says more than our words."
 
 
 def describe_ending(error: BaseException | None, *, full: bool) -> list[str]:
@@ -29,7 +40,7 @@ def describe_ending(error: BaseException | None, *, full: bool) -> list[str]:
 
 def describe_own_error(error: BaseException | None) -> list[str]:
     """An error of ours as its message and the places in the user's code; nothing for any other error."""
-    if not isinstance(error, ModelRouteError) or isinstance(error, NetworkBlocked | ProviderError):
+    if not isinstance(error, ModelRouteError) or isinstance(error, _OF_THE_CODE_UNDER_TEST):
         return []
     places = "".join(f"\n  at {place}" for place in raise_sites(error))
     return [f"{error}{places}"]

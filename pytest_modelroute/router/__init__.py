@@ -1,8 +1,34 @@
 """A compact router: the subject of this project's own tests and examples, and a start for newcomers."""
 
-from pytest_modelroute.router.classifier import LLMClassifier
+from pytest_modelroute.router.budget import BudgetTracker
+from pytest_modelroute.router.classifier import Classifier, LLMClassifier
 from pytest_modelroute.router.client import ModelClient
+from pytest_modelroute.router.cooldown import Cooldown
+from pytest_modelroute.router.fallbacks import RECOVERABLE, FallbackChain
+from pytest_modelroute.router.heuristic import HeuristicClassifier
+from pytest_modelroute.router.metrics import RoutingMetrics
 from pytest_modelroute.router.requests import Estimate, ModelRequest, ModelResponse
 from pytest_modelroute.router.router import ModelRouter
+from pytest_modelroute.router.streaming import AsyncStreamedResponse, StreamedResponse
+from pytest_modelroute.router.workflow import Step, Workflow, WorkflowResult
 
-__all__ = ["Estimate", "LLMClassifier", "ModelClient", "ModelRequest", "ModelResponse", "ModelRouter"]
+__all__ = [
+    "RECOVERABLE",
+    "AsyncStreamedResponse",
+    "BudgetTracker",
+    "Classifier",
+    "Cooldown",
+    "Estimate",
+    "FallbackChain",
+    "HeuristicClassifier",
+    "LLMClassifier",
+    "ModelClient",
+    "ModelRequest",
+    "ModelResponse",
+    "ModelRouter",
+    "RoutingMetrics",
+    "Step",
+    "StreamedResponse",
+    "Workflow",
+    "WorkflowResult",
+]

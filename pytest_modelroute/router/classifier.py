@@ -1,12 +1,13 @@
-"""The LLM classifier: a small model says how hard a request is, and the label decides on the tier."""
+"""Classifiers say which tier a prompt needs; here those that ask a model. `heuristic.py` has one that asks nobody."""
 
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
 
 from pytest_modelroute.errors import ProviderError
+from pytest_modelroute.router.calls import RequestContext
 from pytest_modelroute.router.client import ModelClient
 from pytest_modelroute.router.requests import ModelRequest
 
@@ -16,11 +17,40 @@ INSTRUCTION: Final = (
     "risk. "
     "Answer with one word: LOW, MEDIUM or HIGH."
 )
+CATEGORIES: Final = ("LOW", "MEDIUM", "HIGH")
 LABELS: Final[Mapping[str, str]] = {"LOW": "small", "MEDIUM": "medium", "HIGH": "large"}
 _PADDING: Final = string.whitespace + string.punctuation
 
 
-class LLMClassifier:
+def labels_of(tiers: Sequence[str]) -> dict[str, str]:
+    """Category -> tier: the weakest, the one in the middle and the strongest."""
+    return dict(zip(CATEGORIES, (tiers[0], tiers[len(tiers) // 2], tiers[-1]), strict=True))
+
+
+class Classifier(Protocol):
+    """Says which tier a prompt needs. One of your own derives from it and has `classify` at least."""
+
+    def classify(self, prompt: str, *, context: RequestContext | None = None) -> str:
+        """
+        The tier for a prompt.
+
+        Args:
+            prompt: What is asked.
+            context: That of the request; pass it to the calls of a `ModelClient`, so that they are on its bill.
+
+        """
+        ...
+
+    async def aclassify(self, prompt: str, *, context: RequestContext | None = None) -> str:
+        """The same in async code."""
+        return self.classify(prompt, context=context)
+
+    def question(self, _prompt: str, /) -> tuple[str, ModelRequest] | None:
+        """The model that is asked (its alias) and what, for estimates; None where none is."""
+        return None
+
+
+class LLMClassifier(Classifier):
     """
     Asks a model for LOW, MEDIUM or HIGH, at temperature 0 and with five tokens.
 
@@ -55,18 +85,22 @@ class LLMClassifier:
         """The question for a prompt."""
         return ModelRequest(prompt=prompt, system=INSTRUCTION, params={"temperature": 0, "max_tokens": 5})
 
-    def classify(self, prompt: str) -> str:
+    def question(self, prompt: str, /) -> tuple[str, ModelRequest]:
+        """The model that is asked, and what."""
+        return self._model, self.request(prompt)
+
+    def classify(self, prompt: str, *, context: RequestContext | None = None) -> str:
         """The tier for a prompt."""
         try:
-            answer = self._client.send(self._model, self.request(prompt)).text
+            answer = self._client.send(self._model, self.request(prompt), context=context).text
         except ProviderError:
             return self._strongest
         return self.read(answer)
 
-    async def aclassify(self, prompt: str) -> str:
+    async def aclassify(self, prompt: str, *, context: RequestContext | None = None) -> str:
         """Do the same in async code."""
         try:
-            answer = (await self._client.asend(self._model, self.request(prompt))).text
+            answer = (await self._client.asend(self._model, self.request(prompt), context=context)).text
         except ProviderError:
             return self._strongest
         return self.read(answer)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from pytest_modelroute.providers.exchange import FinishReason, Message, ProviderRequest, Tool, ToolCall, Usage
+from pytest_modelroute.router.calls import Bill
+
+_SET_BY_THE_ROUTER: Final = ("model", "messages", "stream")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,13 +26,27 @@ class ModelRequest:
     tools: tuple[Tool, ...] = ()
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     "What goes into the body as it is: temperature, max_tokens, ..."
+    explicit_category: str | None = None
+    "LOW, MEDIUM, HIGH or a tier: obeyed by a dynamic step in place of its classifier."
+    no_fallbacks: bool = False
+    "Whether an error of the first candidate is the answer."
+    deadline: float | None = None
+    "Seconds that the whole request may take, back-off and fallbacks included; the client's where left out."
 
-    def for_model(self, model: str) -> ProviderRequest:
+    def __post_init__(self) -> None:
+        """Refuse what would be sent in the place of the router's own, and a deadline that is none."""
+        for name in _SET_BY_THE_ROUTER:
+            if name in self.params:
+                raise ValueError(f"ModelRequest.params holds {name!r}, which the router sets itself; leave it out")
+        check_seconds("ModelRequest.deadline", self.deadline)
+
+    def for_model(self, model: str, *, stream: bool = False) -> ProviderRequest:
         """The request to one model, in no format yet."""
         system = () if self.system is None else (Message(role="system", text=self.system),)
         return ProviderRequest(
             model=model,
             messages=(*system, *self.history, Message(role="user", text=self.prompt)),
+            stream=stream,
             tools=self.tools,
             params=self.params,
         )
@@ -51,6 +68,23 @@ class ModelResponse:
     elapsed_s: float
     "Seconds from the first attempt to the answer, on the client's clock."
     attempts: int
+    "How often the model was asked."
+    tier: str | None = None
+    "The tier of the model in the settings."
+    fallback_of: str | None = None
+    "The model in whose place this one answered, as named on the wire."
+    bill: Bill = field(default_factory=Bill, compare=False, repr=False)
+
+    @property
+    def cost_usd(self) -> Decimal:
+        """
+        USD of all attempts for this answer: failed ones that are billed, fallbacks and the classifier's included.
+
+        Raises:
+            PriceUnknown: A model has no price.
+
+        """
+        return self.bill.cost_usd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,3 +97,9 @@ class Estimate:
     output_tokens: int
     cost_usd: Decimal
     "The classifier's call included, where the step has one."
+
+
+def check_seconds(name: str, value: float | None) -> None:
+    """Refuse a time that cannot be waited for; None is no limit."""
+    if value is not None and not value > 0:
+        raise ValueError(f"{name} is a number of seconds above 0, not {value!r}")

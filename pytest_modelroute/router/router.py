@@ -1,44 +1,84 @@
-"""`ModelRouter`: which model answers a request, decided by its step."""
+"""`ModelRouter`: which model answers a request, decided by its step, its category and what remains of the budget."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from pytest_modelroute.errors import SettingsError
 from pytest_modelroute.providers.exchange import Usage, estimate_tokens
-from pytest_modelroute.router.classifier import LLMClassifier
+from pytest_modelroute.router.budget import BudgetTracker, Reservation
+from pytest_modelroute.router.calls import Bill, RequestContext
+from pytest_modelroute.router.classifier import Classifier, LLMClassifier, labels_of
 from pytest_modelroute.router.client import ModelClient
+from pytest_modelroute.router.cooldown import Cooldown
+from pytest_modelroute.router.fallbacks import RECOVERABLE, FallbackChain, check_recoverable
+from pytest_modelroute.router.metrics import RouteRecord, RoutingMetrics
 from pytest_modelroute.router.requests import Estimate, ModelRequest, ModelResponse
+from pytest_modelroute.router.routine import Classify, Routine
+from pytest_modelroute.router.streaming import AsyncStreamedResponse, StreamedResponse
 
 if TYPE_CHECKING:
     from pytest_modelroute.config import Settings, StepSettings
 
-_CLASSIFIER_OUTPUT_TOKENS = 5
+_LIMITS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+_CLASSIFIER_OUTPUT_TOKENS: Final = 5
+_T = TypeVar("_T")
 
 
 class ModelRouter:
     """
     Routes each request by its step.
 
-    To the step's own model, or, where that is `dynamic`, to the model of the tier that a classifier names.
+    To the step's own model, or, where that is `dynamic`, to the model of the tier that a classifier or the request
+    names; to a weaker one where the budget asks for it and the step is not critical; and on to the step's fallbacks.
     """
 
     def __init__(
-        self, settings: Settings, *, client: ModelClient | None = None, classifier: LLMClassifier | None = None
+        self,
+        settings: Settings,
+        *,
+        client: ModelClient | None = None,
+        classifier: Classifier | None = None,
+        budget: BudgetTracker | None = None,
+        cooldown: Cooldown | None = None,
+        recoverable: Iterable[str] = RECOVERABLE,
+        metrics: RoutingMetrics | None = None,
+        answer_tokens: int = 1024,
     ) -> None:
         """
         Needs no network and no key.
 
         Args:
-            settings: Models and steps.
+            settings: Models, steps and budget.
             client: Sends the requests; one with the keys of the environment where left out.
             classifier: For the dynamic steps; an LLM classifier on the step's `classifier` model where left out.
+            budget: What a day may cost; that of the settings, if any, where left out.
+            cooldown: Which candidates rest after failures; none do where left out.
+            recoverable: The error classes that go on to the next candidate.
+            metrics: Where decisions are noted.
+            answer_tokens: How long an answer the budget reserves for, where a request sets no limit.
+
+        Raises:
+            SettingsError: An unknown error class, or a budget whose ladder leads to a tier without a model.
 
         """
-        self._settings = settings
+        self.settings = settings
+        self.metrics = metrics if metrics is not None else RoutingMetrics()
+        self.budget = budget
         self._client = client if client is not None else ModelClient(settings)
         self._classifier = classifier
+        self._cooldown = cooldown
+        self._recoverable = check_recoverable(recoverable)
+        self._chains: dict[tuple[str, ...], FallbackChain] = {}
+        self._answer_tokens = answer_tokens
+        self._prices = settings.prices()
+        if budget is None and settings.budget is not None:
+            self.budget = BudgetTracker(**settings.budget.model_dump(), wall_clock=self._client.clocks.wall_now)
+        if self.budget is not None and any(model.tier is not None for model in settings.models.values()):
+            self.model_of_tier(settings.tiers[0])
 
     def route(self, request: ModelRequest) -> ModelResponse:
         """
@@ -46,29 +86,35 @@ class ModelRouter:
 
         Raises:
             SettingsError: No such step, a step without a model, or a tier without one.
-            ProviderError: The model did not answer.
+            ProviderError: No candidate answered; FallbacksFailed where there were several.
+            BudgetExceeded: What remains of the day's budget does not cover the call; critical steps are held to it too.
+            PriceUnknown: There is a budget, and a model without a price.
 
         """
-        step = self._step(request)
-        alias = step.model
-        if alias == "dynamic":
-            alias = self.model_of_tier(self._classifier_of(step, request).classify(request.prompt))
-        return self._client.send(alias, request)
+        return self._client.run(self._routed(request))
 
     async def aroute(self, request: ModelRequest) -> ModelResponse:
         """Do the same in async code."""
-        step = self._step(request)
-        alias = step.model
-        if alias == "dynamic":
-            alias = self.model_of_tier(await self._classifier_of(step, request).aclassify(request.prompt))
-        return await self._client.asend(alias, request)
+        return await self._client.arun(self._routed(request))
+
+    def stream(self, request: ModelRequest) -> StreamedResponse:
+        """
+        Choose a model and read its answer while it comes; the errors of `route` come while it is read.
+
+        The candidates are those of `route` until the first piece of text; afterwards an error is raised as it is.
+        """
+        return self._client.play(self._routed(request, stream=True))
+
+    def astream(self, request: ModelRequest) -> AsyncStreamedResponse:
+        """Do the same in async code: `async for piece in router.astream(...)`."""
+        return self._client.aplay(self._routed(request, stream=True))
 
     def estimate(self, request: ModelRequest, *, output_tokens: int = 256) -> Estimate:
         """
         What a request will cost, without a call.
 
         Input tokens are estimated at four characters each. A dynamic step is estimated by the dearest model that it may
-        be sent to, with the classifier's call on top. Tools and images are not counted.
+        be sent to, with the classifier's call on top. Tools, images, fallbacks and the budget are not counted.
 
         Args:
             request: What would be routed.
@@ -79,23 +125,17 @@ class ModelRouter:
 
         """
         step = self._step(request)
-        params = request.params
-        limit = int(params.get("max_tokens") or params.get("max_completion_tokens") or output_tokens)
         if step.model != "dynamic":
-            return self._estimate(step.model, request, limit)
-        classifier = self._classifier_of(step, request)
-        question = self._estimate(classifier.model, classifier.request(request.prompt), _CLASSIFIER_OUTPUT_TOKENS)
-        tiers = {model.tier for model in self._settings.models.values()}
-        choices = [self.model_of_tier(tier) for tier in self._settings.tiers if tier in tiers]
+            return self._estimate(step.model, request, output_tokens)
+        question = self._classifier_of(step, request).question(request.prompt)
+        asked = Decimal(0) if question is None else self._estimate(*question, _CLASSIFIER_OUTPUT_TOKENS).cost_usd
+        tiers = {model.tier for model in self.settings.models.values()}
+        choices = [self.model_of_tier(tier) for tier in self.settings.tiers if tier in tiers]
         if not choices:
             raise SettingsError(f"step {request.step!r} is dynamic, but no model has a tier; give one to each")
-        dearest = max((self._estimate(alias, request, limit) for alias in choices), key=_cost)
-        return Estimate(
-            model=dearest.model,
-            input_tokens=dearest.input_tokens,
-            output_tokens=limit,
-            cost_usd=dearest.cost_usd + question.cost_usd,
-        )
+        estimates = (self._estimate(alias, request, output_tokens) for alias in choices)
+        dearest = max(estimates, key=lambda estimate: estimate.cost_usd)
+        return replace(dearest, cost_usd=dearest.cost_usd + asked)
 
     def model_of_tier(self, tier: str) -> str:
         """
@@ -105,13 +145,103 @@ class ModelRouter:
             SettingsError: No model has this tier.
 
         """
-        for alias, model in self._settings.models.items():
+        for alias, model in self.settings.models.items():
             if model.tier == tier:
                 return alias
         raise SettingsError(f"no model has the tier {tier!r}; give one in [tool.modelroute.models.<alias>]")
 
+    def _routed(self, request: ModelRequest, *, stream: bool = False) -> Routine[ModelResponse]:
+        """Classify, choose, ask, fall back, and note what happened, also where it is given up."""
+        step, context, clocks = self._step(request), self._client.context(request), self._client.clocks
+        record, start = RouteRecord(step=str(request.step), task_type=step.task_type), clocks.now()
+        try:
+            yield from self._choose(record, step, request, context)
+            chain = self._chain(record.candidates)
+            answer = yield from chain.walk(lambda alias: self._asked(alias, record, request, context, stream=stream))
+            record.model, record.tier, record.fallback_of = answer.model, answer.tier, answer.fallback_of
+            record.error = None
+        except Exception as error:
+            record.error = getattr(error, "kind", type(error).__name__)
+            raise
+        finally:
+            record.attempts, record.latency_s = len(context.attempts), clocks.now() - start
+            record.bill = Bill.of(context.attempts, self._prices)
+            self.metrics.add(record)
+        return answer
+
+    def _choose(
+        self, record: RouteRecord, step: StepSettings, request: ModelRequest, context: RequestContext
+    ) -> Routine[None]:
+        """Decide on the candidates; the budget's ladder holds for every one of them."""
+        preferred = step.model
+        if preferred == "dynamic":
+            record.category = self._explicit(request) or (yield from self._classified(step, request, context))
+            preferred = self.model_of_tier(record.category)
+        wanted = (preferred, *(() if request.no_fallbacks else step.fallbacks))
+        record.candidates = tuple(dict.fromkeys(self._within_budget(alias, step) for alias in wanted))
+        record.downgraded = record.candidates[0] != preferred
+        record.tier = self.settings.models[record.candidates[0]].tier
+
+    def _explicit(self, request: ModelRequest) -> str | None:
+        """The tier that the request names."""
+        named, tiers = request.explicit_category, self.settings.tiers
+        if named is None or named in tiers:
+            return named
+        labels = labels_of(tiers)
+        if named.upper() not in labels:
+            known = ", ".join((*labels, *tiers))
+            raise SettingsError(f"there is no category {named!r} for step {request.step!r}; known are: {known}")
+        return labels[named.upper()]
+
+    def _classified(self, step: StepSettings, request: ModelRequest, context: RequestContext) -> Routine[str]:
+        """The tier that the classifier names; its call is paid for like any other."""
+        classifier = self._classifier_of(step, request)
+        question = classifier.question(request.prompt)
+
+        def ask() -> Routine[str]:
+            tier: str = yield Classify(classifier, request.prompt, context)
+            return tier
+
+        if self.budget is None or question is None:
+            return ask()
+        cost = self._estimate(*question, _CLASSIFIER_OUTPUT_TOKENS).cost_usd
+        return self._paid(ask(), self.budget.reserve(cost), context)
+
+    def _asked(
+        self, alias: str, record: RouteRecord, request: ModelRequest, context: RequestContext, *, stream: bool
+    ) -> Routine[ModelResponse]:
+        """One candidate, after money is set aside for it."""
+        first = record.candidates[0]
+        instead_of = None if alias == first else self.settings.models[first].model
+        asking = self._client.routine(alias, request, context=context, stream=stream, fallback_of=instead_of)
+        if self.budget is None:
+            return asking
+        cost = self._estimate(alias, request, self._answer_tokens).cost_usd
+        return self._paid(asking, self.budget.reserve(cost), context)
+
+    def _paid(self, routine: Routine[_T], reservation: Reservation, context: RequestContext) -> Routine[_T]:
+        """Settle what a part of a request did cost, also where it fails or is cancelled."""
+        first = len(context.attempts)
+        try:
+            return (yield from routine)
+        finally:
+            reservation.settle(Bill.of(context.attempts[first:], self._prices).cost_usd)
+
+    def _within_budget(self, alias: str, step: StepSettings) -> str:
+        tier = self.settings.model(alias).tier
+        if self.budget is None or step.critical or tier is None:
+            return alias
+        left = self.budget.tier(tier, self.settings.tiers)
+        return alias if left == tier else self.model_of_tier(left)
+
+    def _chain(self, candidates: tuple[str, ...]) -> FallbackChain:
+        if candidates not in self._chains:
+            chain = FallbackChain(candidates, recoverable=self._recoverable, cooldown=self._cooldown)
+            self._chains[candidates] = chain
+        return self._chains[candidates]
+
     def _step(self, request: ModelRequest) -> StepSettings:
-        steps = self._settings.steps
+        steps = self.settings.steps
         if request.step is None or request.step not in steps:
             raise SettingsError(
                 f"there is no step {request.step!r} in the settings; known are: {', '.join(steps) or 'none'}"
@@ -121,28 +251,24 @@ class ModelRouter:
             raise SettingsError(f"step {request.step!r} is a tool step and calls no model")
         return step
 
-    def _classifier_of(self, step: StepSettings, request: ModelRequest) -> LLMClassifier:
+    def _classifier_of(self, step: StepSettings, request: ModelRequest) -> Classifier:
         if self._classifier is not None:
             return self._classifier
         if step.classifier is None:
             raise SettingsError(
                 f"step {request.step!r} is dynamic and names no classifier; give it one, or give one to ModelRouter"
             )
-        tiers = self._settings.tiers
-        labels = {"LOW": tiers[0], "MEDIUM": tiers[len(tiers) // 2], "HIGH": tiers[-1]}
-        return LLMClassifier(self._client, step.classifier, labels=labels, strongest=tiers[-1])
+        tiers = self.settings.tiers
+        return LLMClassifier(self._client, step.classifier, labels=labels_of(tiers), strongest=tiers[-1])
 
     def _estimate(self, alias: str, request: ModelRequest, output_tokens: int) -> Estimate:
-        model = self._settings.model(alias)
+        model, params = self.settings.model(alias), request.params
+        limits = (params[name] for name in _LIMITS if params.get(name))
         texts = [message.text for message in request.for_model(model.model).messages]
-        usage = Usage(fresh_input=sum(map(estimate_tokens, texts)), output=output_tokens)
+        usage = Usage(fresh_input=sum(map(estimate_tokens, texts)), output=int(next(limits, output_tokens)))
         return Estimate(
             model=alias,
             input_tokens=usage.fresh_input,
-            output_tokens=output_tokens,
-            cost_usd=self._settings.prices().cost(model.model, usage, provider=model.provider_name),
+            output_tokens=usage.output,
+            cost_usd=self._prices.cost(model.model, usage, provider=model.provider_name),
         )
-
-
-def _cost(estimate: Estimate) -> Decimal:
-    return estimate.cost_usd

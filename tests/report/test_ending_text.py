@@ -7,12 +7,14 @@ from collections.abc import Callable
 import pytest
 
 from pytest_modelroute.errors import (
+    BudgetExceeded,
     CasesError,
     EvaluationError,
     NetworkBlocked,
     ProviderError,
     ScriptRaised,
     UnscriptedCall,
+    WorkflowError,
 )
 from pytest_modelroute.report.ending import describe_ending, describe_own_error
 from pytest_modelroute.wire.places import short_path
@@ -83,6 +85,8 @@ def test_an_error_of_ours_is_its_message_and_the_places(kind: type[Exception]) -
         KeyError("model"),
         NetworkBlocked("a connection"),
         ProviderError("overloaded", model="m", status=529, code=None, retry_after=None),
+        BudgetExceeded("nothing is left"),
+        WorkflowError("step 'triage' failed", step="triage"),
     ],
 )
 def test_an_error_of_the_code_under_test_is_not_ours(error: BaseException | None) -> None:

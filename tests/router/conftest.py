@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import asyncio
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from decimal import Decimal
 from typing import Any
 
 import httpx
 import pytest
 
-from pytest_modelroute import ModelSettings, Settings, StepSettings
+from pytest_modelroute import MockProviders, ModelSettings, Settings, StepSettings, VirtualTime
 from pytest_modelroute.router import ModelClient
+from pytest_modelroute.testrun import TestRun
 
 
 @pytest.fixture
@@ -34,6 +37,19 @@ def settings() -> Settings:
             "unjudged": StepSettings(model="dynamic"),
             "lookup": StepSettings(model="none"),
         },
+    )
+
+
+@pytest.fixture(scope="session")
+def chained() -> Settings:
+    """A step with two fallbacks, over both formats."""
+    names = {"first": "gpt-first", "second": "claude-second", "third": "gpt-third"}
+    return Settings(
+        models={
+            alias: ModelSettings(model=name, input_price=Decimal(1), output_price=Decimal(10))
+            for alias, name in names.items()
+        },
+        steps={"chat": StepSettings(model="first", fallbacks=("second", "third"))},
     )
 
 
@@ -87,3 +103,31 @@ def played(settings: Settings, naps: Naps) -> Iterator[Callable[..., ModelClient
     yield make
     for http in opened:
         http.close()
+
+
+@pytest.fixture(scope="session")
+def stage() -> Callable[[], AbstractContextManager[tuple[MockProviders, VirtualTime]]]:
+    """Scripted providers and a clock for each example of a law, as the fixtures give them to each test."""
+
+    @contextmanager
+    def set_up() -> Generator[tuple[MockProviders, VirtualTime]]:
+        run = TestRun(test="law", settings=None, thresholds=[], folders=[], only_case=None, fail=pytest.fail)
+        with run.listening(), run.virtual_time() as clock, run.scripted() as providers:
+            yield providers, clock
+        assert run.wire.failures() == []
+
+    return set_up
+
+
+@pytest.fixture(scope="session")
+def new_client() -> Iterator[Callable[..., ModelClient]]:
+    """Make clients that share their connection pools, whose making takes longer than an example of a law."""
+    async_http = httpx.AsyncClient()
+    with httpx.Client() as http:
+
+        def make(settings: Settings, **options: Any) -> ModelClient:
+            keys = {"openai": "k", "anthropic": "k"}
+            return ModelClient(settings, http=http, async_http=async_http, keys=keys, **options)
+
+        yield make
+    asyncio.run(async_http.aclose())

@@ -20,11 +20,12 @@ HI = ModelRequest(prompt="Hi")
 both_formats = pytest.mark.parametrize(
     ("alias", "model"), [("quick", "gpt-quick"), ("deep", "claude-deep")], ids=["openai", "anthropic"]
 )
+TIERS = {"quick": "small", "deep": "large"}
 USAGE = Usage(fresh_input=3, cache_read=2, cache_write=1, output=4)
 CALL = ToolCall(name="weather", arguments={"city": "Zürich"}, id="call_7")
 
 
-def _answer(model: str) -> ModelResponse:
+def _answer(model: str, tier: str) -> ModelResponse:
     return ModelResponse(
         text="Hello",
         model=model,
@@ -34,6 +35,7 @@ def _answer(model: str) -> ModelResponse:
         tool_calls=(CALL,),
         elapsed_s=0.0,
         attempts=1,
+        tier=tier,
     )
 
 
@@ -46,7 +48,7 @@ def _script(providers: MockProviders, model: str) -> None:
 def test_an_answer_is_read_whole(mock_providers: MockProviders, client: ModelClient, alias: str, model: str) -> None:
     """Text, both models, usage, finish reason and tool calls are those of the reply."""
     _script(mock_providers, model)
-    assert client.send(alias, HI) == _answer(model)
+    assert client.send(alias, HI) == _answer(model, TIERS[alias])
 
 
 @both_formats
@@ -58,7 +60,7 @@ async def test_an_answer_is_read_whole_in_async_code(
     _script(mock_providers, model)
     answer = await client.asend(alias, HI)
     await client.aclose()
-    assert answer == _answer(model)
+    assert answer == _answer(model, TIERS[alias])
 
 
 @both_formats

@@ -149,7 +149,9 @@ def test_a_key_that_is_missing_is_named(tables: dict[str, Any], key: str) -> Non
         ),
         ({"thresholds": {"a": 3}}, "thresholds.a: a table was expected, not 3"),
         ({"budget": {"daily_usd": "five"}}, "budget.daily_usd: input should be a valid decimal, not 'five'"),
-        ({"budget": {"daily_usd": -1}}, "budget.daily_usd: input should be greater than or equal to 0, not -1"),
+        ({"budget": {"daily_usd": -1}}, "budget.daily_usd: input should be greater than 0, not -1"),
+        ({"budget": {"daily_usd": 0}}, "budget.daily_usd: input should be greater than 0, not 0"),
+        ({"budget": {"daily_usd": float("nan")}}, "budget.daily_usd: input should be a finite number, not 'nan'"),
     ],
 )
 def test_a_value_of_the_wrong_type_says_where_and_what_was_expected(tables: dict[str, Any], problem: str) -> None:
@@ -192,6 +194,22 @@ def test_an_alias_that_does_not_exist_names_the_nearest(step: dict[str, Any], ke
     """Wherever a step names a model."""
     assert _problem(models=MODELS, steps={"a": step}) == (
         f"steps.a.{key} names 'smal', which does not exist; did you mean 'small'?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("step", "chain", "twice"),
+    [
+        ({"model": "small", "fallbacks": ["small"]}, "small -> small", "small"),
+        ({"model": "small", "fallbacks": ["large", "small"]}, "small -> large -> small", "small"),
+        ({"model": "dynamic", "fallbacks": ["large", "large"]}, "large -> large", "large"),
+    ],
+    ids=["itself", "back to itself", "the same twice"],
+)
+def test_a_chain_that_comes_back_to_a_model_is_refused(step: dict[str, Any], chain: str, twice: str) -> None:
+    """It would never end, or try in vain; told when the file is read, and not in an outage."""
+    assert _problem(models=MODELS, steps={"a": step}) == (
+        f"steps.a.fallbacks: the chain {chain} comes back to {twice!r}; name each candidate once"
     )
 
 

@@ -1,0 +1,99 @@
+"""Fallback chains: the candidates of a request, tried in their order until one answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final, get_args
+
+from pytest_modelroute.errors import BudgetExceeded, FallbacksFailed, ModelRouteError, ProviderError, SettingsError
+from pytest_modelroute.providers.failures import ErrorClass
+from pytest_modelroute.router.cooldown import Cooldown
+from pytest_modelroute.router.requests import ModelResponse
+from pytest_modelroute.router.routine import Routine
+
+CALLERS_OWN: Final = frozenset({"authentication", "permission", "bad_request"})
+"What is wrong with the request or its key is wrong with every candidate, and must not be hidden behind an answer."
+RECOVERABLE: Final = frozenset(get_args(ErrorClass)) - CALLERS_OWN
+
+
+class FallbackChain:
+    """
+    Candidates in the order in which they are tried; each is entered once a request.
+
+    An error of a recoverable class goes to the next candidate, any other is raised as it is. So is an error after the
+    first piece of a stream, since the next candidate would repeat the text.
+    """
+
+    def __init__(
+        self, candidates: Iterable[str], *, recoverable: Iterable[str] = RECOVERABLE, cooldown: Cooldown | None = None
+    ) -> None:
+        """
+        Try nobody yet.
+
+        Args:
+            candidates: Aliases, the primary first.
+            recoverable: The error classes that go on to the next candidate.
+            cooldown: Who rests; nobody where left out.
+
+        Raises:
+            SettingsError: No candidate, one that comes twice, or an error class that does not exist.
+
+        """
+        self.candidates = tuple(candidates)
+        self._recoverable = check_recoverable(recoverable)
+        self._cooldown = cooldown
+        if not self.candidates:
+            raise SettingsError("a fallback chain has no candidate; give it one at least")
+        for name in self.candidates:
+            if self.candidates.count(name) > 1:
+                raise SettingsError(
+                    f"the fallback chain {' -> '.join(self.candidates)} comes back to {name!r}; each candidate is "
+                    "tried once, so name it once"
+                )
+
+    def walk(self, ask: Callable[[str], Routine[ModelResponse]]) -> Routine[ModelResponse]:
+        """
+        Ask the candidates until one answers; to be played by a `ModelClient`.
+
+        Who rests is passed over, and so is who the budget does not cover, where another failed before.
+
+        Args:
+            ask: Candidate -> the routine that asks it.
+
+        Raises:
+            FallbacksFailed: All failed; where there is one candidate alone, its own error.
+            ProviderError: An error that no other candidate is to hide.
+            BudgetExceeded: The budget does not cover the first candidate.
+
+        """
+        failures: list[ModelRouteError] = []
+        for candidate in self.candidates:
+            resting = None if self._cooldown is None else self._cooldown.error(candidate)
+            if resting is not None:
+                failures.append(resting)
+                continue
+            try:
+                return (yield from ask(candidate))
+            except ProviderError as error:
+                if self._cooldown is not None:
+                    self._cooldown.note(candidate, error)
+                if error.kind not in self._recoverable or error.text:
+                    for failure in failures:
+                        error.add_note(f"before it: {failure}")
+                    raise
+                failures.append(error)
+            except BudgetExceeded as error:
+                if not failures:
+                    raise
+                failures.append(error)
+        raise failures[0] if len(failures) == 1 else FallbacksFailed(failures)
+
+
+def check_recoverable(classes: Iterable[str]) -> frozenset[str]:
+    """The classes as a set, or a SettingsError that names one that does not exist."""
+    given = frozenset(classes)
+    unknown = sorted(given - frozenset(get_args(ErrorClass)))
+    if unknown:
+        known = ", ".join(get_args(ErrorClass))
+        raise SettingsError(f"recoverable names {unknown[0]!r}, which is no error class; known are: {known}")
+    return given

@@ -1,0 +1,48 @@
+"""
+Routines: the router's logic without its I/O, so that sync, async and streamed requests are one piece of it.
+
+A routine is a generator. It yields what it wants done, is sent what came of it, and returns the answer; `streaming.py`
+does what it wants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    import httpx
+
+    from pytest_modelroute.router.calls import RequestContext
+    from pytest_modelroute.router.classifier import Classifier
+
+
+@dataclass(slots=True)
+class Send:
+    """Send a request; sent back is the response, or the RequestError of the transport."""
+
+    request: httpx.Request
+    in_pieces: bool
+    "Whether a good body is left to be read by Read."
+
+
+@dataclass(slots=True)
+class Read:
+    """Read on in the body of the response; sent back are bytes, None at its end, or the RequestError."""
+
+
+@dataclass(slots=True)
+class Classify:
+    """Ask a classifier; sent back is the tier."""
+
+    classifier: Classifier
+    prompt: str
+    context: RequestContext
+
+
+Wish: TypeAlias = Send | Read | Classify | float | str
+"What a routine wants done; a number is seconds to wait, a string is a piece of text for the caller."
+
+_T = TypeVar("_T")
+Routine: TypeAlias = Generator[Wish, Any, _T]
