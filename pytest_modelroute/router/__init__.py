@@ -1,13 +1,15 @@
 """A compact router: the subject of this project's own tests and examples, and a start for newcomers."""
 
 from pytest_modelroute.router.budget import BudgetTracker
+from pytest_modelroute.router.calls import RequestContext
 from pytest_modelroute.router.classifier import Classifier, LLMClassifier
 from pytest_modelroute.router.client import ModelClient
 from pytest_modelroute.router.cooldown import Cooldown
+from pytest_modelroute.router.estimates import Estimate
 from pytest_modelroute.router.fallbacks import RECOVERABLE, FallbackChain
 from pytest_modelroute.router.heuristic import HeuristicClassifier
 from pytest_modelroute.router.metrics import RoutingMetrics
-from pytest_modelroute.router.requests import Estimate, ModelRequest, ModelResponse
+from pytest_modelroute.router.requests import ModelRequest, ModelResponse
 from pytest_modelroute.router.router import ModelRouter
 from pytest_modelroute.router.streaming import AsyncStreamedResponse, StreamedResponse
 from pytest_modelroute.router.workflow import Step, Workflow, WorkflowResult
@@ -26,6 +28,7 @@ __all__ = [
     "ModelRequest",
     "ModelResponse",
     "ModelRouter",
+    "RequestContext",
     "RoutingMetrics",
     "Step",
     "StreamedResponse",

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from threading import Lock
-from typing import Self
 from zoneinfo import ZoneInfo
 
 from pytest_modelroute.config import read_settings
@@ -47,7 +46,7 @@ class BudgetTracker:
         Args:
             daily_usd: The budget of a day.
             timezone: Where the day begins at midnight, such as Europe/Zurich.
-            ladder: The shares of the budget at which the ladder goes down; see `tier`.
+            ladder: The shares of the budget at which the ladder goes down; see `ladder`.
             wall_clock: Seconds since the epoch; `time.time` where left out.
 
         Raises:
@@ -89,23 +88,21 @@ class BudgetTracker:
         """USD spent on a day."""
         return self._days.get(day, _Day()).spent
 
-    def tier(self, preferred: str, tiers: Sequence[str]) -> str:
+    def ladder(self, tiers: Sequence[str]) -> dict[str, str]:
         """
-        The tier that the budget leaves in place of a preferred one.
+        Tier -> the tier that what remains of the budget (is not spent) leaves in its place.
 
-        While more than half of the budget remains (is not spent), the preferred one. At or below half every tier but
-        the strongest goes to the weakest: medium to small, and large stays. At or below a fifth all go to the weakest.
-        Calls under way do not count, so that a day never climbs back up.
+        While more than half of it remains, each stays. At or below half every tier but the strongest goes to the
+        weakest: medium to small, and large stays. At or below a fifth all do. Calls under way do not count, so that a
+        day never climbs back up.
 
         Args:
-            preferred: What the step or the classifier names.
             tiers: All tiers, weakest first.
 
         """
         left = self.daily_usd - self.spent
-        if left > self._high or (left > self._low and preferred == tiers[-1]):
-            return preferred
-        return tiers[0]
+        stay = tiers if left > self._high else tiers[-1:] if left > self._low else ()
+        return {tier: tier if tier in stay else tiers[0] for tier in tiers}
 
     def reserve(self, usd: Amount) -> Reservation:
         """
@@ -133,7 +130,7 @@ class BudgetTracker:
 
 
 class Reservation:
-    """Money that is set aside for one call. Only its first end counts; in a `with` block it is released at the end."""
+    """Money that is set aside for one call. Only its first end counts."""
 
     def __init__(self, day: _Day, usd: Decimal, lock: Lock) -> None:
         """Made by `BudgetTracker.reserve`."""
@@ -154,18 +151,10 @@ class Reservation:
         """Give everything back: the call was not made, or cost nothing."""
         self.settle(0)
 
-    def __enter__(self) -> Self:
-        """Release it at the end of the block where it was not settled."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Release it."""
-        self.release()
-
 
 def _usd(value: Amount, what: str) -> Decimal:
     try:
-        amount = Decimal(str(value))
+        amount = value if isinstance(value, Decimal) else Decimal(str(value))
     except InvalidOperation:
         amount = Decimal("NaN")
     if not amount.is_finite() or amount < 0:

@@ -6,7 +6,7 @@ import string
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
-from pytest_modelroute.errors import ProviderError
+from pytest_modelroute.errors import ProviderError, SettingsError
 from pytest_modelroute.router.calls import RequestContext
 from pytest_modelroute.router.client import ModelClient
 from pytest_modelroute.router.requests import ModelRequest
@@ -25,6 +25,14 @@ _PADDING: Final = string.whitespace + string.punctuation
 def labels_of(tiers: Sequence[str]) -> dict[str, str]:
     """Category -> tier: the weakest, the one in the middle and the strongest."""
     return dict(zip(CATEGORIES, (tiers[0], tiers[len(tiers) // 2], tiers[-1]), strict=True))
+
+
+def tier_named(name: str, tiers: Sequence[str]) -> str:
+    """The tier that a category (in any case) or a tier names; SettingsError where it is neither."""
+    labels = labels_of(tiers)
+    if name not in tiers and name.upper() not in labels:
+        raise SettingsError(f"there is no category {name!r}; known are: {', '.join((*labels, *tiers))}")
+    return name if name in tiers else labels[name.upper()]
 
 
 class Classifier(Protocol):

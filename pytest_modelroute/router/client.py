@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 import httpx
 
 from pytest_modelroute.errors import SettingsError
-from pytest_modelroute.providers.prices import PriceBook
 from pytest_modelroute.providers.registry import BASE_URLS, language_of_provider
 from pytest_modelroute.router.attempts import Patience, Target, ask
 from pytest_modelroute.router.calls import Clocks, RequestContext
@@ -65,7 +64,7 @@ class ModelClient:
 
         """
         check_seconds("deadline", deadline)
-        self._settings = settings
+        self.settings = settings
         self._http = http
         self._async_http = async_http
         self._own_http: httpx.Client | None = None
@@ -74,16 +73,6 @@ class ModelClient:
         self._deadline = deadline
         self.clocks = Clocks(clock=clock, wall_clock=wall_clock, sleep=sleep, asleep=asleep)
         self._patience = Patience(retries=retries, timeout=timeout, clocks=self.clocks, prices=settings.prices())
-
-    @property
-    def settings(self) -> Settings:
-        """Where the models are declared."""
-        return self._settings
-
-    @property
-    def prices(self) -> PriceBook:
-        """What the models cost."""
-        return self._patience.prices
 
     def send(self, alias: str, request: ModelRequest, *, context: RequestContext | None = None) -> ModelResponse:
         """
@@ -180,7 +169,7 @@ class ModelClient:
         return client
 
     def _target(self, alias: str) -> Target:
-        model = self._settings.model(alias)
+        model = self.settings.model(alias)
         provider = model.provider_name
         if model.base_url is None and provider not in BASE_URLS:
             raise SettingsError(

@@ -87,18 +87,6 @@ class ModelResponse:
         return self.bill.cost_usd
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """What a request will cost if its answer has so many tokens, before any call."""
-
-    model: str
-    "The alias of the model; for a dynamic step the dearest that it may be sent to."
-    input_tokens: int
-    output_tokens: int
-    cost_usd: Decimal
-    "The classifier's call included, where the step has one."
-
-
 def check_seconds(name: str, value: float | None) -> None:
     """Refuse a time that cannot be waited for; None is no limit."""
     if value is not None and not value > 0:

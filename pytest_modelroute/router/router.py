@@ -8,22 +8,21 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from pytest_modelroute.errors import SettingsError
-from pytest_modelroute.providers.exchange import Usage, estimate_tokens
 from pytest_modelroute.router.budget import BudgetTracker, Reservation
 from pytest_modelroute.router.calls import Bill, RequestContext
-from pytest_modelroute.router.classifier import Classifier, LLMClassifier, labels_of
+from pytest_modelroute.router.classifier import Classifier, LLMClassifier, labels_of, tier_named
 from pytest_modelroute.router.client import ModelClient
 from pytest_modelroute.router.cooldown import Cooldown
+from pytest_modelroute.router.estimates import Estimate, estimate_call
 from pytest_modelroute.router.fallbacks import RECOVERABLE, FallbackChain, check_recoverable
 from pytest_modelroute.router.metrics import RouteRecord, RoutingMetrics
-from pytest_modelroute.router.requests import Estimate, ModelRequest, ModelResponse
+from pytest_modelroute.router.requests import ModelRequest, ModelResponse
 from pytest_modelroute.router.routine import Classify, Routine
 from pytest_modelroute.router.streaming import AsyncStreamedResponse, StreamedResponse
 
 if TYPE_CHECKING:
     from pytest_modelroute.config import Settings, StepSettings
 
-_LIMITS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 _CLASSIFIER_OUTPUT_TOKENS: Final = 5
 _T = TypeVar("_T")
 
@@ -173,25 +172,25 @@ class ModelRouter:
         self, record: RouteRecord, step: StepSettings, request: ModelRequest, context: RequestContext
     ) -> Routine[None]:
         """Decide on the candidates; the budget's ladder holds for every one of them."""
-        preferred = step.model
+        preferred, models, tiers = step.model, self.settings.models, self.settings.tiers
         if preferred == "dynamic":
-            record.category = self._explicit(request) or (yield from self._classified(step, request, context))
+            named = request.explicit_category
+            if named is None:
+                record.category = yield from self._classified(step, request, context)
+            else:
+                record.category = tier_named(named, tiers)
             preferred = self.model_of_tier(record.category)
-        wanted = (preferred, *(() if request.no_fallbacks else step.fallbacks))
-        record.candidates = tuple(dict.fromkeys(self._within_budget(alias, step) for alias in wanted))
-        record.downgraded = record.candidates[0] != preferred
-        record.tier = self.settings.models[record.candidates[0]].tier
-
-    def _explicit(self, request: ModelRequest) -> str | None:
-        """The tier that the request names."""
-        named, tiers = request.explicit_category, self.settings.tiers
-        if named is None or named in tiers:
-            return named
-        labels = labels_of(tiers)
-        if named.upper() not in labels:
-            known = ", ".join((*labels, *tiers))
-            raise SettingsError(f"there is no category {named!r} for step {request.step!r}; known are: {known}")
-        return labels[named.upper()]
+        candidates = (preferred, *(() if request.no_fallbacks else step.fallbacks))
+        if self.budget is not None and not step.critical:
+            left = self.budget.ladder(tiers)
+            wanted = ((alias, models[alias].tier) for alias in candidates)
+            candidates = tuple(
+                alias if tier is None or left[tier] == tier else self.model_of_tier(left[tier])
+                for alias, tier in wanted
+            )
+        record.candidates = tuple(dict.fromkeys(candidates))
+        record.downgraded = candidates[0] != preferred
+        record.tier = models[candidates[0]].tier
 
     def _classified(self, step: StepSettings, request: ModelRequest, context: RequestContext) -> Routine[str]:
         """The tier that the classifier names; its call is paid for like any other."""
@@ -227,13 +226,6 @@ class ModelRouter:
         finally:
             reservation.settle(Bill.of(context.attempts[first:], self._prices).cost_usd)
 
-    def _within_budget(self, alias: str, step: StepSettings) -> str:
-        tier = self.settings.model(alias).tier
-        if self.budget is None or step.critical or tier is None:
-            return alias
-        left = self.budget.tier(tier, self.settings.tiers)
-        return alias if left == tier else self.model_of_tier(left)
-
     def _chain(self, candidates: tuple[str, ...]) -> FallbackChain:
         if candidates not in self._chains:
             chain = FallbackChain(candidates, recoverable=self._recoverable, cooldown=self._cooldown)
@@ -262,13 +254,4 @@ class ModelRouter:
         return LLMClassifier(self._client, step.classifier, labels=labels_of(tiers), strongest=tiers[-1])
 
     def _estimate(self, alias: str, request: ModelRequest, output_tokens: int) -> Estimate:
-        model, params = self.settings.model(alias), request.params
-        limits = (params[name] for name in _LIMITS if params.get(name))
-        texts = [message.text for message in request.for_model(model.model).messages]
-        usage = Usage(fresh_input=sum(map(estimate_tokens, texts)), output=int(next(limits, output_tokens)))
-        return Estimate(
-            model=alias,
-            input_tokens=usage.fresh_input,
-            output_tokens=usage.output,
-            cost_usd=self._prices.cost(model.model, usage, provider=model.provider_name),
-        )
+        return estimate_call(self.settings, self._prices, alias, request, output_tokens)

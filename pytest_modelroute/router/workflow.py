@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from pytest_modelroute.errors import BudgetExceeded, ModelRouteError, ProviderError, WorkflowError
 from pytest_modelroute.providers.language import show
 from pytest_modelroute.router.requests import ModelRequest, ModelResponse
@@ -111,10 +113,10 @@ class Step:
         try:
             return read(response.text)
         except Exception as error:
-            wanted, text = getattr(self._parse, "__name__", repr(self._parse)), response.text
+            wanted = getattr(self._parse, "__name__", repr(self._parse))
             raise WorkflowError(
-                f"step {self.name!r}: {wanted} was expected, but {response.model} answered {show(text)} "
-                f"({type(error).__name__}: {error})",
+                f"step {self.name!r}: {wanted} was expected, but {response.model} answered {show(response.text)} "
+                f"({_told(error)})",
                 step=self.name,
             ) from error
 
@@ -187,6 +189,13 @@ class Workflow:
         return so_far
 
 
+def _told(error: Exception) -> str:
+    """An error in one line; of pydantic's the fields alone."""
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{'.'.join(map(str, what['loc'])) or 'text'}: {what['msg']}" for what in error.errors())
+    return f"{type(error).__name__}: {error}"
+
+
 def _skips(step: Step, so_far: WorkflowResult) -> bool:
     if step.when is None or step.when(so_far):
         return False
@@ -211,6 +220,6 @@ def _degrade(step: Step, so_far: WorkflowResult, error: Exception) -> None:
     if step.on_error == "stop":
         if unreadable:
             raise error
-        raise WorkflowError(f"step {step.name!r} failed ({type(error).__name__}: {error})", step=step.name) from error
+        raise WorkflowError(f"step {step.name!r} failed ({_told(error)})", step=step.name) from error
     so_far.degraded[step.name] = error
     so_far.results[step.name] = step.on_error(error) if callable(step.on_error) else step.on_error

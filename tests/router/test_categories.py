@@ -64,9 +64,7 @@ def test_a_category_that_does_not_exist_shows_those_that_do(settings: Settings, 
     """Words and tiers."""
     with pytest.raises(SettingsError) as error:
         ModelRouter(settings, client=client).route(_solve("HUGE"))
-    assert str(error.value) == (
-        "there is no category 'HUGE' for step 'solve'; known are: LOW, MEDIUM, HIGH, small, medium, large"
-    )
+    assert str(error.value) == ("there is no category 'HUGE'; known are: LOW, MEDIUM, HIGH, small, medium, large")
 
 
 class ByName(Classifier):

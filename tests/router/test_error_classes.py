@@ -140,6 +140,11 @@ def test_the_body_says_how_long_to_wait(details: str, seconds: float | None) -> 
     assert _asked(body=f'{{"error": {{"details": {details}}}}}'.encode()) == seconds
 
 
+def test_a_body_that_cannot_be_read_asks_for_nothing() -> None:
+    """It only looks like one that does."""
+    assert _asked(body=b"RetryInfo") is None
+
+
 def test_a_header_goes_before_the_body() -> None:
     """It is the newer word of a proxy."""
     body = b'{"error": {"details": [{"@type": "x.RetryInfo", "retryDelay": "2s"}]}}'

@@ -167,6 +167,24 @@ def test_the_error_of_an_answer_says_what_was_expected(mock_providers: MockProvi
     )
 
 
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ("Seven.", "text: Invalid JSON: expected value at line 1 column 1"),
+        ('{"number": 7}', "order: Field required"),
+        ('{"order": "seven"}', "order: Input should be a valid integer, unable to parse string as an integer"),
+    ],
+)
+def test_an_answer_that_does_not_fit_a_model_names_its_fields(
+    mock_providers: MockProviders, router: ModelRouter, answer: str, told: str
+) -> None:
+    """In one line."""
+    mock_providers.on(model="gpt-small").replies(answer)
+    with pytest.raises(WorkflowError) as error:
+        Workflow(router, [_extract()]).run("Where is 7?")
+    assert str(error.value) == f"step 'extract': Entities was expected, but gpt-small answered {answer!r} ({told})"
+
+
 def test_a_failing_model_stops_the_run(mock_providers: MockProviders, router: ModelRouter) -> None:
     """The error names the step, and its cause is the model's own."""
     mock_providers.on(model="gpt-small").fails(faults.overloaded())
