@@ -81,14 +81,14 @@ def ask(
     fallback_of: str | None,
 ) -> Routine[ModelResponse]:
     """
-    Ask a model.
+    Ask a model; one whose format has no stream is asked for the whole, which is one piece then.
 
     Raises:
         ProviderError: It did not answer, also after the retries; or the deadline is over. No attempt begins that could
             not end in time, and nobody sleeps past the deadline.
 
     """
-    sent = request.for_model(target.model, stream=stream)
+    sent = request.for_model(target.model, stream=stream and target.language.streams)
     wire = target.language.write_request(sent, target.key)
     outgoing = _post(parse_url(target.base_url + wire.path), wire)
     clocks = patience.clocks
@@ -108,6 +108,8 @@ def ask(
             if wait is None or now + wait >= context.until:
                 raise
         else:
+            if stream and reply.text and not sent.stream:
+                yield reply.text
             return ModelResponse(
                 text=reply.text,
                 model=target.model,

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pytest_modelroute.config import Settings
 
 _KEYS: Final = {"aws": "AWS_BEARER_TOKEN_BEDROCK", "google": "GEMINI_API_KEY", "x-ai": "XAI_API_KEY"}
+_KEYLESS: Final = ("ollama",)
+"Served on this machine, and there without a key."
 
 
 class ModelClient:
@@ -187,6 +189,8 @@ class ModelClient:
     def _key(self, provider: str) -> str:
         variable = _KEYS.get(provider) or f"{provider.upper().replace('-', '_')}_API_KEY"
         key = os.environ.get(variable) if self._keys is None else self._keys.get(provider)
+        if not key and provider in _KEYLESS:
+            return "none"
         if not key:
             where = f"set {variable}" if self._keys is None else f"keys has none for {provider!r}"
             raise SettingsError(f"there is no key for provider {provider!r}: {where}")

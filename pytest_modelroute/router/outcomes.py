@@ -11,7 +11,7 @@ import httpx
 
 from pytest_modelroute.errors import MalformedExchange, ProviderError, StreamFailed
 from pytest_modelroute.providers.failures import ErrorClass
-from pytest_modelroute.providers.language import Language, mapping, objects, read_object, show
+from pytest_modelroute.providers.language import Language, mapping, objects, read_object, read_wire_error, show
 
 _SECONDS: Final = re.compile(r"(\d+(?:\.\d+)?)s")
 
@@ -19,7 +19,7 @@ _SECONDS: Final = re.compile(r"(\d+(?:\.\d+)?)s")
 def error_of_response(response: httpx.Response, language: Language, model: str, wall_now: float) -> ProviderError:
     """The error of an answer with another status than success; its class comes from status and code."""
     try:
-        code, message = language.read_error(response.content)
+        code, message = read_wire_error(language, response.content, response.headers)
     except MalformedExchange:
         code, message = None, show(response.content)
     status = response.status_code

@@ -126,7 +126,6 @@ class AsyncStreamedResponse(_Stream, AsyncIterator[str]):
         """Give up what is left."""
         self._routine.close()
         if self._open is not None:
-            await self._body.aclose()
             await self._open.aclose()
             self._open = None
 

@@ -126,7 +126,7 @@ def new_client() -> Iterator[Callable[..., ModelClient]]:
     with httpx.Client() as http:
 
         def make(settings: Settings, **options: Any) -> ModelClient:
-            keys = {"openai": "k", "anthropic": "k"}
+            keys = dict.fromkeys(("openai", "anthropic", "google", "mistral", "aws"), "k")
             return ModelClient(settings, http=http, async_http=async_http, keys=keys, **options)
 
         yield make

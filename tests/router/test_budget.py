@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta
@@ -327,6 +328,15 @@ def hasty() -> Iterator[None]:
     sys.setswitchinterval(before)
 
 
+class Pausing(Decimal):
+    """An amount that lets other threads run while it is added up."""
+
+    def __radd__(self, other: Decimal | int) -> Decimal:
+        """Add, after the others had their turn."""
+        time.sleep(0)
+        return Decimal(other) + Decimal(self)
+
+
 @pytest.mark.usefixtures("hasty")
 def test_threads_do_not_share_a_last_cent() -> None:
     """Of many calls at once exactly as many are covered as the budget holds."""
@@ -334,10 +344,10 @@ def test_threads_do_not_share_a_last_cent() -> None:
 
     def call(_number: int) -> bool:
         try:
-            reservation = budget.reserve("0.01")
+            reservation = budget.reserve(Pausing("0.01"))
         except BudgetExceeded:
             return False
-        reservation.settle("0.01")
+        reservation.settle(Pausing("0.01"))
         return True
 
     with ThreadPoolExecutor(16) as pool:

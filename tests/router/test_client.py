@@ -93,7 +93,11 @@ def _sent(settings: Settings, alias: str, keys: dict[str, str] | None) -> httpx.
 
     def handler(request: httpx.Request) -> httpx.Response:
         requests.append(request)
-        hello: dict[str, Any] = {"choices": [{"message": {"content": "Hello"}}], "content": []}
+        hello: dict[str, Any] = {
+            "choices": [{"message": {"content": "Hello"}}],
+            "content": [],
+            "message": {"role": "a"},
+        }
         return httpx.Response(200, json=hello)
 
     with httpx.Client(transport=httpx.MockTransport(handler)) as http:
@@ -153,6 +157,13 @@ def test_a_key_that_the_environment_lacks_is_named(
     with pytest.raises(SettingsError) as error:
         ModelClient(settings).send("quick", HI)
     assert str(error.value) == "there is no key for provider 'openai': set OPENAI_API_KEY"
+
+
+def test_a_model_on_this_machine_needs_no_key(settings: Settings) -> None:
+    """Ollama takes any."""
+    local = Settings(models={"it": ModelSettings(model="llama", provider="ollama")})
+    assert _sent(local, "it", {}).headers["authorization"] == "Bearer none"
+    assert _sent(local, "it", {"ollama": "k"}).headers["authorization"] == "Bearer k"
 
 
 def test_given_keys_do_not_mix_with_the_environment(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

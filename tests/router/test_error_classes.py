@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import settings as law
 from hypothesis import strategies as st
 
-from pytest_modelroute import MockProviders, faults
+from pytest_modelroute import MockProviders, ModelSettings, Settings, faults
 from pytest_modelroute.errors import ProviderError
 from pytest_modelroute.router import ModelClient, ModelRequest
 from pytest_modelroute.router.outcomes import retry_after
@@ -39,23 +39,48 @@ FAULTS = [
     faults.malformed_body(),
     faults.html_page(),
     faults.empty_body(),
-    faults.stream_cut(),
-    faults.stream_stalled(),
-    faults.stream_corrupted(),
-    faults.stream_error(),
+    faults.stream_cut(after=0),
+    faults.stream_stalled(after=0),
+    faults.stream_corrupted(after=0),
+    faults.stream_error(after=0),
 ]
 
 
-@pytest.mark.parametrize("alias", ["quick", "deep"])
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+PROVIDERS = {
+    "openai": ModelSettings(model="gpt-m"),
+    "anthropic": ModelSettings(model="claude-m"),
+    "google": ModelSettings(model="gemini-m"),
+    "mistral": ModelSettings(model="m", provider="mistral"),
+    "ollama": ModelSettings(model="llama-m", provider="ollama"),
+    "aws": ModelSettings(model="m", provider="aws", base_url="https://bedrock-runtime.eu-central-1.amazonaws.com"),
+}
+WITHOUT = {
+    ("google", "overloaded"): "unavailable",  # it has one status and one word for both
+    ("google", "stream_error"): "unavailable",
+    ("aws", "overloaded"): "unavailable",
+    ("aws", "stream_error"): "unavailable",
+}
+NO_FILTER = ("ollama", "content_filter")
+CASES = [(name, fault) for name in PROVIDERS for fault in FAULTS if (name, fault.name) != NO_FILTER]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize(
+    ("provider", "fault"), CASES, ids=lambda value: value if isinstance(value, str) else value.name
+)
 def test_an_error_is_of_the_class_of_its_fault(
-    mock_providers: MockProviders, client: ModelClient, alias: str, fault: faults.Fault
+    mock_providers: MockProviders,
+    new_client: Callable[..., ModelClient],
+    provider: str,
+    fault: faults.Fault,
+    stream: bool,
 ) -> None:
-    """Whatever words the provider has for it."""
+    """Whatever words the provider has for it, in whichever format, whole and streamed."""
     mock_providers.otherwise(fault)
+    client = new_client(Settings(models={"it": PROVIDERS[provider]}), retries=0)
     with pytest.raises(ProviderError) as error:
-        client.send(alias, HI)
-    assert error.value.kind == fault.kind
+        "".join(client.stream("it", HI)) if stream else client.send("it", HI)
+    assert error.value.kind == WITHOUT.get((provider, fault.name), fault.kind)
 
 
 def test_a_filtered_answer_is_an_error(mock_providers: MockProviders, client: ModelClient) -> None:
