@@ -163,7 +163,7 @@ class TestRun:
         news = [failure for failure in failures if failure not in self._told]
         self._told.update(news)
         # An error of ours needs no traceback of our insides.
-        return [*news, *describe_ending(error, full=full)] if news else describe_own_error(error)
+        return [*news, *describe_ending(error, full=full)] if news else describe_own_error(error, full=full)
 
     def attach_to(self, report: Any, name: str) -> None:
         """Add the calls to a failed report, and the evaluations under this name, as JSON, which crosses processes."""

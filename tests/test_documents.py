@@ -101,10 +101,24 @@ def test_the_error_that_the_settings_page_shows_is_the_one_that_is_raised(tmp_pa
     assert f"ERROR: {message}" in (ROOT / "docs" / "settings.md").read_text("utf-8")
 
 
-def test_the_outputs_in_the_readme_are_those_of_today() -> None:
+WITH_OUTPUTS = [
+    document
+    for document in DOCUMENTS
+    # The rows of the fault matrix are compared one by one, in tests/matrix.
+    if "<!-- generated: " in document.read_text("utf-8")
+]
+
+
+@pytest.mark.parametrize("document", WITH_OUTPUTS, ids=lambda path: path.name)
+def test_the_outputs_in_a_document_are_those_of_today(document: Path) -> None:
     """`python docs/generate.py` would change nothing."""
-    text = (ROOT / "README.md").read_text("utf-8")
+    text = document.read_text("utf-8")
     assert load_generator().render(text) == text
+
+
+def test_documents_with_outputs_are_found() -> None:
+    """The check above checks something."""
+    assert {"README.md", "support-agent.md"} <= {document.name for document in WITH_OUTPUTS}
 
 
 def test_the_two_commands_of_the_readme_are_what_ci_runs() -> None:

@@ -15,8 +15,8 @@ from pytest_modelroute.errors import (
 )
 from pytest_modelroute.wire.places import raise_sites
 
-_OF_THE_CODE_UNDER_TEST = (NetworkBlocked, ProviderError, BudgetExceeded, WorkflowError)
-"What an application may handle; where it does not, its traceback says more than our words."
+_OF_THE_ROUTER = (ProviderError, BudgetExceeded, WorkflowError)
+"What an application may handle: where it does not, it is named by its class, as it would be caught."
 
 
 def describe_ending(error: BaseException | None, *, full: bool) -> list[str]:
@@ -38,9 +38,18 @@ def describe_ending(error: BaseException | None, *, full: bool) -> list[str]:
     return [f"the test itself ended with {type(error).__name__}{said}{places}\n(all of it with --full-trace)"]
 
 
-def describe_own_error(error: BaseException | None) -> list[str]:
-    """An error of ours as its message and the places in the user's code; nothing for any other error."""
-    if not isinstance(error, ModelRouteError) or isinstance(error, _OF_THE_CODE_UNDER_TEST):
+def describe_own_error(error: BaseException | None, *, full: bool) -> list[str]:
+    """
+    An error of ours as its message and the places in the user's code; nothing for any other error.
+
+    Args:
+        error: What the test raised, or None.
+        full: Whether the whole traceback is wanted, which pytest shows then.
+
+    """
+    if full or not isinstance(error, ModelRouteError) or isinstance(error, NetworkBlocked):
         return []
     places = "".join(f"\n  at {place}" for place in raise_sites(error))
+    if isinstance(error, _OF_THE_ROUTER):
+        return [f"{type(error).__name__}: {error}{places}\n(all of it with --full-trace)"]
     return [f"{error}{places}"]

@@ -168,25 +168,60 @@ class Workflow:
         """
         so_far = WorkflowResult(inputs=inputs)
         for step in self.steps.values():
-            if _skips(step, so_far):
-                continue
-            try:
-                _note(step, so_far, step.run(self.router, so_far))
-            except Exception as error:  # noqa: BLE001 - raised again unless the step says what stands in its place
-                _degrade(step, so_far, error)
+            if not _skips(step, so_far):
+                self._do(step, so_far)
         return so_far
 
     async def arun(self, inputs: Any) -> WorkflowResult:
         """Do the same in async code."""
         so_far = WorkflowResult(inputs=inputs)
         for step in self.steps.values():
-            if _skips(step, so_far):
-                continue
-            try:
-                _note(step, so_far, await step.arun(self.router, so_far))
-            except Exception as error:  # noqa: BLE001 - as above
-                _degrade(step, so_far, error)
+            if not _skips(step, so_far):
+                await self._ado(step, so_far)
         return so_far
+
+    def run_step(self, name: str, inputs: Any, **results: Any) -> Any:
+        """
+        Run one step by itself, as a test of it does; its `when` is not asked.
+
+        Args:
+            name: Which step.
+            inputs: What its functions find as `so_far.inputs`.
+            results: The results of the earlier steps that it uses, by their names.
+
+        Returns:
+            Its result: what its `parse` reads, or what its `on_error` puts in that place.
+
+        Raises:
+            WorkflowError: There is no such step, or it failed and its `on_error` is "stop".
+
+        """
+        so_far = WorkflowResult(inputs=inputs, results=results)
+        self._do(self._named(name), so_far)
+        return so_far[name]
+
+    async def arun_step(self, name: str, inputs: Any, **results: Any) -> Any:
+        """Do the same in async code."""
+        so_far = WorkflowResult(inputs=inputs, results=results)
+        await self._ado(self._named(name), so_far)
+        return so_far[name]
+
+    def _named(self, name: str) -> Step:
+        if name not in self.steps:
+            raise WorkflowError(f"the workflow has no step {name!r}; its steps are: {', '.join(self.steps)}")
+        return self.steps[name]
+
+    def _do(self, step: Step, so_far: WorkflowResult) -> None:
+        try:
+            _note(step, so_far, step.run(self.router, so_far))
+        except Exception as error:  # noqa: BLE001 - raised again unless the step says what stands in its place
+            _degrade(step, so_far, error)
+
+    async def _ado(self, step: Step, so_far: WorkflowResult) -> None:
+        try:
+            _note(step, so_far, await step.arun(self.router, so_far))
+        except Exception as error:  # noqa: BLE001 - as above
+            _degrade(step, so_far, error)
 
 
 def _told(error: Exception) -> str:

@@ -70,7 +70,7 @@ def test_a_script_that_raised_is_told_by_the_wire() -> None:
 @pytest.mark.parametrize("kind", [EvaluationError, CasesError])
 def test_an_error_of_ours_is_its_message_and_the_places(kind: type[Exception]) -> None:
     """Without our own frames, which say nothing to who reads it."""
-    (text,) = describe_own_error(_raised(kind("which step is it?")))
+    (text,) = describe_own_error(_raised(kind("which step is it?")), full=False)
     assert text == (
         "which step is it?\n"
         f"  at {_place(_raised, 3, '_raise(error, cause)')}\n"
@@ -81,14 +81,28 @@ def test_an_error_of_ours_is_its_message_and_the_places(kind: type[Exception]) -
 @pytest.mark.parametrize(
     "error",
     [
-        None,
-        KeyError("model"),
-        NetworkBlocked("a connection"),
         ProviderError("overloaded", model="m", status=529, code=None, retry_after=None),
         BudgetExceeded("nothing is left"),
         WorkflowError("step 'triage' failed", step="triage"),
     ],
 )
-def test_an_error_of_the_code_under_test_is_not_ours(error: BaseException | None) -> None:
-    """Neither a foreign error nor one that the code under test may handle."""
-    assert describe_own_error(error) == []
+def test_an_error_of_the_router_is_named_by_its_class(error: Exception) -> None:
+    """As one would catch it; our own frames, through which it came, say nothing to who reads it."""
+    (text,) = describe_own_error(_raised(error), full=False)
+    assert text == (
+        f"{type(error).__name__}: {error}\n"
+        f"  at {_place(_raised, 3, '_raise(error, cause)')}\n"
+        f"  at {_place(_raise, 1, 'raise error from cause')}\n"
+        "(all of it with --full-trace)"
+    )
+
+
+@pytest.mark.parametrize("error", [None, KeyError("model"), NetworkBlocked("a connection")])
+def test_a_foreign_error_is_not_ours(error: BaseException | None) -> None:
+    """And a refused connection is told by the guard."""
+    assert describe_own_error(error, full=False) == []
+
+
+def test_with_the_full_trace_pytest_shows_all() -> None:
+    """Nothing of ours stands in its place."""
+    assert describe_own_error(_raised(EvaluationError("which step is it?")), full=True) == []

@@ -356,3 +356,27 @@ async def test_steps_are_labelled_in_async_code(
         await workflow.arun("Where is 7?")
     await client.aclose()
     assert call_log.step("extract").models == ["gpt-small"]
+
+
+# One step by itself
+
+
+def test_a_step_runs_by_itself_on_given_results(mock_providers: MockProviders, router: ModelRouter) -> None:
+    """A test of one step needs none of the others."""
+    mock_providers.on().replies('{"order": 7}')
+    workflow = Workflow(router, [_extract(), Step("double", tool=lambda run: run["extract"] * 2)])
+    assert (workflow.run_step("extract", "Where is 7?").order, workflow.run_step("double", None, extract=4)) == (7, 8)
+
+
+@pytest.mark.asyncio
+async def test_a_step_runs_by_itself_in_async_code(router: ModelRouter) -> None:
+    """Alike."""
+    workflow = Workflow(router, [Step("double", tool=lambda run: run["extract"] * 2)])
+    assert await workflow.arun_step("double", None, extract=4) == 8
+
+
+def test_a_step_that_there_is_not_is_answered_with_those_that_there_are(router: ModelRouter) -> None:
+    """A typo is told."""
+    workflow = Workflow(router, [_extract(), _lookup()])
+    with pytest.raises(WorkflowError, match=r"^the workflow has no step 'extrakt'; its steps are: extract, lookup$"):
+        workflow.run_step("extrakt", "x")
