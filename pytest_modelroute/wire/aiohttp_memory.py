@@ -15,6 +15,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
@@ -78,6 +79,11 @@ class AiohttpMemory:
         if exchange.answer is not None and exchange.answer.breaks == "refused":
             await _refuse(exchange, exchange.answer.delay, request, limits)
         return _connect(connector, exchange, limits)
+
+    def passing_on(self, request: Any) -> AbstractContextManager[None]:
+        """Let a request that is not answered here go on towards the network, where the guard stands."""
+        by_proxy = request.proxy is not None
+        return self.wire.passing_on(request.method, str(request.url), request.url.host, by_proxy=by_proxy)
 
     async def _ask_routes(self, request: Any, body: bytes) -> Reply | None:
         headers = [(name, value) for name, value in request.headers.items()]
@@ -257,8 +263,12 @@ class _Patch(MetaPathFinder):
             return
 
         async def create_connection(self: Any, req: Any, traces: Any, timeout: Any) -> Any:  # noqa: ASYNC109 - aiohttp's
-            client = await _listening[-1].connect(self, req, timeout)
-            return await opening(self, req, traces, timeout) if client is None else client
+            listener = _listening[-1]
+            client = await listener.connect(self, req, timeout)
+            if client is None:
+                with listener.passing_on(req):
+                    client = await opening(self, req, traces, timeout)
+            return client
 
         async def connect(self: Any, req: Any, traces: Any, timeout: Any) -> Any:  # noqa: ASYNC109 - aiohttp's
             # A connection that was kept open would carry a call past us, and past the guard.

@@ -473,6 +473,28 @@ def test_what_nothing_answers_meets_the_guard(new_run: NewRun) -> None:
         with pytest.raises(aiohttp.ClientConnectorError) as error:
             in_loop(ask_shop)
     assert isinstance(error.value.os_error, NetworkBlocked)
+    (failure,) = run.wire.failures()
+    assert failure.startswith("a connection to shop.example was refused (aiohttp)")
+    assert "GET https://shop.example/ is no provider call that scripts of this version can answer" in failure
+    assert 'To answer it: mock_providers.http.route(host="shop.example").respond(...)' in failure
+
+
+def test_a_proxy_on_this_machine_carries_nothing_out(new_run: NewRun, serve: Any) -> None:
+    """The host behind a proxy is checked before the proxy is asked."""
+    asked: list[str] = []
+    proxy = serve(lambda handler: asked.append(handler.path))
+    run = new_run()
+    with run.listening(), run.virtual_time(), run.scripted() as scripts:
+        scripts.otherwise("ok")
+
+        async def by_proxy(session: aiohttp.ClientSession) -> int:
+            with pytest.raises(OSError, match=r"a connection to shop\.example was refused"):
+                await session.get("http://shop.example/", proxy=proxy)
+            async with session.post(URL, json=body_of(), proxy=proxy) as reply:
+                return reply.status
+
+        assert in_loop(by_proxy) == 200
+    assert asked == []
     assert run.wire.failures()[0].startswith("a connection to shop.example was refused (aiohttp)")
 
 

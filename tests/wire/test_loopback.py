@@ -683,3 +683,54 @@ def test_calls_over_a_socket_are_ambiguous_while_several_cases_run(failing: tupl
     (failure,) = run.wire.failures()
     assert "carries no label (it came over a socket, or from a thread) while several cases were under way" in failure
     assert "evaluate with concurrency=1" in failure
+
+
+def test_garbage_behind_a_call_is_refused_after_its_answer(failing: tuple[TestRun, MockProviders]) -> None:
+    """What comes while an answer is under way is read after it."""
+    run, scripts = failing
+    scripts.on(model="m").replies("ok", latency=0.01)
+    content = body_of()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(content)}\r\n\r\n".encode()
+    with socket.create_connection(("127.0.0.1", urlsplit(scripts.url("openai")).port)) as sock:
+        sock.settimeout(10)
+        sock.sendall(head + content + b"nonsense\r\n\r\n")
+        got = b""
+        while piece := sock.recv(65536):
+            got += piece
+    assert (got.count(b"HTTP/1.1 200"), got.count(b"HTTP/1.1 400")) == (1, 1)
+    assert "is no HTTP/1.1 (illegal request line" in run.wire.failures()[0]
+
+
+@pytest.mark.parametrize("passes", [False, True], ids=["no match", "passes on"])
+def test_a_route_that_does_not_answer_leaves_a_404(failing: tuple[TestRun, MockProviders], *, passes: bool) -> None:
+    """A route that matches nothing, or lets the request pass, has nowhere to pass it on to."""
+    run, scripts = failing
+    route = scripts.http.route(path="/v1/models" if passes else "/other")
+    if passes:
+        route.pass_through()
+    assert ask(scripts.url("openai"), path="/models", method="GET", body=b"")[0] == 404
+    assert run.wire.failures()[0].startswith("GET /v1/models came to the server of 'openai'")
+
+
+def test_the_clock_is_only_moved_forward(virtual_time: VirtualTime) -> None:
+    """A moment that has passed is reached already."""
+    virtual_time.reach(2.5)
+    virtual_time.reach(1)
+    assert virtual_time.now == 2.5
+
+
+def test_the_clock_loses_nothing_between_threads(virtual_time: VirtualTime) -> None:
+    """Sleeps of the test add up exactly while another thread asks for moments that are past."""
+    over = threading.Event()
+
+    def ask_for_the_past() -> None:
+        while not over.is_set():
+            virtual_time.reach(0)
+
+    thread = threading.Thread(target=ask_for_the_past)
+    thread.start()
+    for _ in range(20_000):
+        time.sleep(0.001)
+    over.set()
+    thread.join()
+    assert virtual_time.now == 20.0
