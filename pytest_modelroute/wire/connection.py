@@ -103,12 +103,13 @@ class ScriptedConnection(asyncio.Protocol):
         self._offset = 0.0
         self._timer: asyncio.Handle | None = None
         self._reading = False
+        self._never_goes_on = False
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is under way: neither a request nor an answer."""
+        """Whether nothing is under way: neither a request nor an answer that will come."""
         return (
-            self._exchange is None
+            (self._exchange is None or self._never_goes_on)
             and self._request is None
             and self._http.their_state in (h11.IDLE, h11.CLOSED, h11.DONE)
             and not self._http.trailing_data[0]
@@ -190,7 +191,9 @@ class ScriptedConnection(asyncio.Protocol):
             self._send_whole(found.status, headers, found.body)
 
     def _play(self, exchange: Exchange, answer: Answer) -> None:
-        if answer.breaks != "silent":
+        if answer.breaks == "silent":
+            self._never_goes_on = True
+        else:
             self._after(answer.delay, partial(self._begin, exchange, answer))
 
     def _begin(self, exchange: Exchange, answer: Answer) -> None:
@@ -230,6 +233,7 @@ class ScriptedConnection(asyncio.Protocol):
 
     def _end_frames(self, exchange: Exchange, answer: Answer) -> None:
         if answer.breaks == "stalled":
+            self._never_goes_on = True
             return
         exchange.end()
         if answer.breaks == "cut":

@@ -19,6 +19,7 @@ import pytest
 
 from pytest_modelroute import CallLog, MockProviders, VirtualTime
 from pytest_modelroute.errors import ScriptError
+from pytest_modelroute.faults import Fault, read_timeout, stream_stalled
 from pytest_modelroute.testrun import TestRun
 from pytest_modelroute.wire.loopback import LoopbackServer
 
@@ -174,8 +175,6 @@ def test_the_end_of_the_test_leaves_nothing_behind(new_run: NewRun) -> None:
 
 def test_a_call_that_waits_at_the_end_of_the_test_is_ended(failing: tuple[TestRun, MockProviders]) -> None:
     """Its client is let go, and its entry in the log is not left open."""
-    from pytest_modelroute.faults import read_timeout
-
     run, scripts = failing
     scripts.on(model="m").fails(read_timeout())
     with connected(scripts.url("openai")) as connection:
@@ -508,6 +507,16 @@ def test_a_connection_without_a_call_is_idle(mock_providers: MockProviders) -> N
         assert server.is_idle(*ends)
     assert not server.is_idle(*ends)
     assert not server.is_idle(ends[0], ("127.0.0.1", 1))
+
+
+@pytest.mark.parametrize("fault", [read_timeout(), stream_stalled()], ids=lambda fault: fault.name)
+def test_an_answer_that_never_comes_is_nothing_to_wait_for(mock_providers: MockProviders, fault: Fault) -> None:
+    """A connection whose script leaves it waiting is as good as idle: the client's own time limit ends it."""
+    mock_providers.on(model="m").fails(fault)
+    url = mock_providers.url("openai")
+    with connected(url) as connection:
+        connection.request("POST", "/v1/chat/completions", body_of(stream=True))
+        assert _server_of(mock_providers).is_idle(connection.sock.getsockname(), connection.sock.getpeername())
 
 
 # What is no good call
