@@ -11,7 +11,7 @@ from pytest_modelroute import faults
 from pytest_modelroute.errors import ScriptRaised
 from pytest_modelroute.faults import Fault
 from pytest_modelroute.testrun import TestRun
-from tests.matrix.clients import Client, Heard, Mode
+from tests.matrix.clients import Client, Heard, Mode, server_url
 
 TEXT = "one two three four"
 FAULTS: dict[str, Callable[[], Fault]] = {
@@ -53,6 +53,7 @@ def outcome(client: Client, mode: Mode, fault: str) -> str:
     with run.listening(), run.virtual_time(), run.scripted() as scripts, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         scripts.on(model=client.model).fails(FAULTS[fault]())
+        server_url.set(scripts.url)
         try:
             client.modes[mode](heard)
         except ScriptRaised:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, closing, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -16,6 +17,7 @@ Mode: TypeAlias = Literal["sync", "sync stream", "async", "async stream"]
 MODES: tuple[Mode, ...] = ("sync", "sync stream", "async", "async stream")
 PROMPT = "hi"
 MODEL = "gpt-5-mini"
+BEDROCK_MODEL = "anthropic.claude-haiku-4-5-20251001-v1:0"
 MESSAGES = [{"role": "user", "content": PROMPT}]
 
 
@@ -38,6 +40,8 @@ class Heard:
         return bool(self.odd)
 
 
+server_url: ContextVar[Callable[[str], str]] = ContextVar("server_url")
+"Where the real server of this cell is, for clients that cannot be intercepted in process."
 Ask: TypeAlias = Callable[[Heard], None]
 
 
@@ -50,6 +54,8 @@ class Client:
     "The HTTP library below."
     model: str
     modes: dict[Mode, Ask]
+    but: str = ""
+    "What is not as it is by default."
 
     @property
     def version(self) -> str:
@@ -67,8 +73,8 @@ def tls() -> ssl.SSLContext:
 class _Calls:
     """How a library is asked: with a client that is opened for each call and closed after it."""
 
-    opened: Callable[[], AbstractContextManager[Any]]
-    aopened: Callable[[], AbstractAsyncContextManager[Any]]
+    opened: Callable[[], AbstractContextManager[Any]] | None = None
+    aopened: Callable[[], AbstractAsyncContextManager[Any]] | None = None
     whole: Callable[[Any], Any]
     take: Callable[[Heard, Any], None]
     stream: Callable[[Any], Any] | None = None
@@ -79,30 +85,39 @@ class _Calls:
 
     def modes(self) -> dict[Mode, Ask]:
         """The modes that the library has."""
-        if self.stream is None:
-            return {"sync": self._sync, "async": self._async}
-        return {
+        asks: dict[Mode, Ask] = {
             "sync": self._sync,
             "sync stream": self._sync_stream,
             "async": self._async,
             "async stream": self._async_stream,
         }
+        missing = [
+            *(["sync"] if self.opened is None else []),
+            *(["async"] if self.aopened is None else []),
+            *(["stream"] if self.stream is None else []),
+        ]
+        return {mode: ask for mode, ask in asks.items() if not set(mode.split()) & set(missing)}
 
     def _sync(self, heard: Heard) -> None:
+        assert self.opened is not None
         with self.opened() as client:
             reply = self.whole(client)
             if not heard.is_text(reply):
                 self.take(heard, reply)
 
     def _sync_stream(self, heard: Heard) -> None:
+        assert self.opened is not None
         assert self.stream is not None
         with self.opened() as client:
             for piece in self.stream(client):
                 self.take_piece(heard, piece)
 
     def _async(self, heard: Heard) -> None:
+        assert self.aopened is not None
+        aopened = self.aopened
+
         async def ask() -> None:
-            async with self.aopened() as client:
+            async with aopened() as client:
                 reply = await (self.awhole or self.whole)(client)
                 if not heard.is_text(reply):
                     self.take(heard, reply)
@@ -111,10 +126,12 @@ class _Calls:
 
     def _async_stream(self, heard: Heard) -> None:
         stream = self.astream or self.stream
+        assert self.aopened is not None
         assert stream is not None
+        aopened = self.aopened
 
         async def ask() -> None:
-            async with self.aopened() as client:
+            async with aopened() as client:
                 async for piece in await stream(client):
                     self.take_piece(heard, piece)
 
@@ -149,6 +166,23 @@ def openai_client(name: str, library: str) -> Client:
         take_piece=_take_openai_chunk,
     )
     return Client(name, library, MODEL, calls.modes())
+
+
+def openai_aiohttp_client() -> Client:
+    """Chat completions by openai's aiohttp variant, which is async alone."""
+    import openai
+
+    asked: Any = {"model": MODEL, "messages": MESSAGES}
+    calls = _Calls(
+        aopened=lambda: openai.AsyncOpenAI(api_key="key", http_client=openai.DefaultAioHttpClient()),
+        whole=lambda client: client.chat.completions.create(**asked),
+        stream=lambda client: client.chat.completions.create(
+            stream=True, stream_options={"include_usage": True}, **asked
+        ),
+        take=_take_openai,
+        take_piece=_take_openai_chunk,
+    )
+    return Client("openai over aiohttp", "aiohttp", MODEL, calls.modes())
 
 
 def _take_response(heard: Heard, reply: Any) -> None:
@@ -264,6 +298,22 @@ def gemini_client() -> Client:
     return Client("google-genai", "httpx2", model, calls.modes())
 
 
+def gemini_aiohttp_client() -> Client:
+    """The same as google-genai has it by default in async code, where aiohttp is installed."""
+    from google import genai
+
+    model = "gemini-2.5-flash"
+    asked: Any = {"model": model, "contents": PROMPT}
+    calls = _Calls(
+        aopened=lambda: genai.Client(api_key="key").aio,
+        whole=lambda client: client.models.generate_content(**asked),
+        stream=lambda client: client.models.generate_content_stream(**asked),
+        take=_take_gemini,
+        take_piece=_take_gemini,
+    )
+    return Client("google-genai over aiohttp", "aiohttp", model, calls.modes())
+
+
 def _take_mistral_event(heard: Heard, event: Any) -> None:
     _take_openai_chunk(heard, event.data)
 
@@ -316,13 +366,51 @@ def ollama_client() -> Client:
     return Client("ollama", "httpx", model, calls.modes())
 
 
+def _take_converse(heard: Heard, reply: Any) -> None:
+    heard.pieces += [block["text"] for block in reply["output"]["message"]["content"] if block["text"]]
+    heard.model, heard.has_usage = BEDROCK_MODEL, "usage" in reply
+
+
+def bedrock_client() -> Client:
+    """Bedrock's converse by boto3, which is sync alone, over a socket to the real server."""
+    import boto3  # type: ignore[import-untyped]
+    from botocore.config import Config  # type: ignore[import-untyped]
+
+    # In place of a minute: over a socket a time limit takes real time.
+    config = Config(read_timeout=0.3)
+
+    def opened() -> AbstractContextManager[Any]:
+        client = boto3.client(
+            "bedrock-runtime",
+            endpoint_url=server_url.get()("aws"),
+            region_name="us-east-1",
+            aws_access_key_id="not-a-real-id",
+            aws_secret_access_key="not-a-real-secret",
+            config=config,
+        )
+        return closing(client)
+
+    asked: Any = {"modelId": BEDROCK_MODEL, "messages": [{"role": "user", "content": [{"text": PROMPT}]}]}
+    calls = _Calls(opened=opened, whole=lambda client: client.converse(**asked), take=_take_converse)
+    return Client(
+        "boto3",
+        "a socket (urllib3)",
+        BEDROCK_MODEL,
+        calls.modes(),
+        but=", but for a read timeout of 0.3 s in place of 60",
+    )
+
+
 MAKERS: tuple[Callable[[], Client], ...] = (
     lambda: openai_client("openai", "httpx2"),
     lambda: openai_client("openai over httpx", "httpx"),
+    openai_aiohttp_client,
     responses_client,
     embeddings_client,
     anthropic_client,
     gemini_client,
+    gemini_aiohttp_client,
     mistral_client,
     ollama_client,
+    bedrock_client,
 )

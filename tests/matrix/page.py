@@ -15,8 +15,12 @@ PAGE = Path(__file__).parents[2] / "docs" / "client-faults.md"
 def row(client: Client, fault: str) -> str:
     """One row of a client's table: what it makes of a fault, whole and streaming."""
     return f"| `{fault}` | {_cell(client, fault, '')} |" + (
-        f" {_cell(client, fault, ' stream')} |" if "sync stream" in client.modes else ""
+        f" {_cell(client, fault, ' stream')} |" if _streams(client) else ""
     )
+
+
+def _streams(client: Client) -> bool:
+    return any(mode.endswith("stream") for mode in client.modes)
 
 
 def _cell(client: Client, fault: str, suffix: str) -> str:
@@ -30,10 +34,11 @@ def _cell(client: Client, fault: str, suffix: str) -> str:
 
 def table(client: Client) -> Iterator[str]:
     """The table of one client."""
-    streams = "sync stream" in client.modes
+    streams = _streams(client)
     yield f"### {client.name}"
     yield ""
-    yield f"Release {client.version}, over {client.stack}, with its default retries and timeouts."
+    only = "" if len({mode.partition(" ")[0] for mode in client.modes}) > 1 else f", {next(iter(client.modes))} alone"
+    yield f"Release {client.version}, over {client.stack}{only}, with its default retries and timeouts{client.but}."
     yield ""
     yield "| fault | whole reply |" + (" stream |" if streams else "")
     yield "| --- | --- |" + (" --- |" if streams else "")
