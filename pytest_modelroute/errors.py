@@ -20,9 +20,11 @@ The exceptions of the package, in one tree.
     +-- NetworkBlocked                  (also a ConnectionRefusedError) a connection left this machine
     UnscriptedCall                      (a BaseException) no script answers a call
     ScriptRaised                        (a BaseException) the function of a script raised
+    WaitsForEver                        (a BaseException) nothing is left that could wake the event loop
+    ModelrouteWarning                   (a UserWarning) code that would do harm in life, and that virtual time saw
 
-The last two do not derive from Exception on purpose: a router that catches Exception and falls back would take a hole
-in the test for an outage, go on, and pass.
+The BaseExceptions are no Exception on purpose: a router that catches Exception and falls back would take a hole in the
+test for an outage, go on, and pass.
 """
 
 from __future__ import annotations
@@ -190,6 +192,19 @@ class UnscriptedCall(BaseException):
 
 class ScriptRaised(BaseException):
     """The function of a script raised; derives from BaseException so that it is not taken for an outage."""
+
+
+class WaitsForEver(BaseException):
+    """An event loop would wait for ever; derives from BaseException so that no fallback hides it."""
+
+
+class ModelrouteWarning(UserWarning):
+    """
+    The code under test does what would do harm in life: it leaves tasks running, or blocks the event loop.
+
+    It fails the test with `filterwarnings = ["error::pytest_modelroute.errors.ModelrouteWarning"]`; with `ignore` for
+    `error` it is left out.
+    """
 
 
 def _summary(error: ModelRouteError) -> str:

@@ -7,7 +7,7 @@ Each body imports what it needs and constructs it, so that unused ones cost noth
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
@@ -62,6 +62,32 @@ def evaluate_step(request: pytest.FixtureRequest, call_log: CallLog) -> StepEval
     run = _test_run(request)
     run.bench.progress = _progress(request.config)
     return StepEvaluator(run.bench)
+
+
+def begin_test(item: pytest.Item) -> Callable[[bool], None]:
+    """The test function is about to run; gives what to call at its end, with whether it passed."""
+    run = item.stash.get(RUN, None)
+    if run is None:
+        return lambda _passed: None
+    run.begin()
+
+    def end_test(passed: bool) -> None:
+        errors = [report for report in run.end(passed=passed) if not _warn(item, report)]
+        if errors and passed:
+            pytest.fail("\n\n".join(errors), pytrace=False)
+
+    return end_test
+
+
+def _warn(item: pytest.Item, report: str) -> bool:
+    """Warn in the name of a test; False where the project has made such a warning an error."""
+    from pytest_modelroute.errors import ModelrouteWarning
+
+    try:
+        item.warn(ModelrouteWarning(report))
+    except ModelrouteWarning:
+        return False
+    return True
 
 
 def _test_run(request: pytest.FixtureRequest) -> TestRun:

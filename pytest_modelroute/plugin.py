@@ -18,6 +18,7 @@ from pytest_modelroute.fixtures import (
     RUN,
     SETTINGS,
     THRESHOLDS,
+    begin_test,
     call_log,
     evaluate_step,
     mock_providers,
@@ -55,6 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "judges a step by; limits left out come from [tool.modelroute.thresholds.<step>].",
     )
     from pytest_modelroute.discovery import SettingsFiles
+    from pytest_modelroute.errors import ModelRouteError
 
     explicit = config.getoption("modelroute_config")
     files = SettingsFiles(None if explicit is None else (config.invocation_params.dir / explicit).resolve())
@@ -63,12 +65,14 @@ def pytest_configure(config: pytest.Config) -> None:
         path = (config.invocation_params.dir / argument.partition("::")[0]).resolve()
         try:
             files.at(path if path.is_dir() else path.parent)
-        except _our_errors() as error:
+        except ModelRouteError as error:
             raise pytest.UsageError(str(error)) from None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Check the settings of every folder with tests, and every marker, before anything runs."""
+    from pytest_modelroute.errors import ModelRouteError
+
     files = config.stash[SETTINGS]
     problems: dict[str, pytest.Item] = {}
     for item in items:
@@ -77,9 +81,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             settings = files.at(item.path.parent)
             if marks:
                 item.stash[THRESHOLDS] = _read_marks(marks, settings)
-        except _our_errors() as error:
-            where = f"{item.nodeid}: " if marks else ""
-            item.stash[PROBLEM] = f"{where}{error}"
+        except ModelRouteError as error:
+            item.stash[PROBLEM] = f"{item.nodeid}: {error}" if marks else str(error)
             problems.setdefault(item.stash[PROBLEM], item)
     if problems and hasattr(config, "workerinput"):
         # An error here would crash the worker and lose its message: the items at fault run alone, and fail with it.
@@ -100,14 +103,17 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Fail a test for what it could not see: unscripted calls, refused connections, limits that nobody judged."""
+    end_test = begin_test(item)
     try:
         result = yield
     except BaseException as error:
+        end_test(False)
         if _shows_no_more(item, error):
             return None
         # The code under test may have turned our refusal into an outage of its own: say first what was behind it.
         _fail_for(item, passed=False, error=error)
         raise
+    end_test(True)
     _shows_no_more(item, None)
     _fail_for(item, passed=True)
     return result
@@ -171,12 +177,6 @@ def _shows_no_more(item: pytest.Item, error: BaseException | None) -> bool:
 def _reports(reporter: Any, attribute: str) -> Iterator[Any]:
     """The reports that carry something of ours, whatever their outcome."""
     return (report for reports in reporter.stats.values() for report in reports if hasattr(report, attribute))
-
-
-def _our_errors() -> type[Exception]:
-    from pytest_modelroute.errors import ModelRouteError
-
-    return ModelRouteError
 
 
 def _read_marks(marks: list[pytest.Mark], settings: Any) -> list[StepThreshold]:

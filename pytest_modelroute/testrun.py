@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_modelroute.errors import WaitsForEver
 from pytest_modelroute.evaluation.attempts import Bench
 from pytest_modelroute.evaluation.results import StepEvaluation
 from pytest_modelroute.evaluation.routes import Routes
 from pytest_modelroute.evaluation.thresholds import StepThreshold
 from pytest_modelroute.evaluation.verdict import Verdict
 from pytest_modelroute.providers.prices import PriceBook
-from pytest_modelroute.report.ending import describe_ending, describe_own_error
+from pytest_modelroute.report.ending import describe_ending, describe_own_error, is_said
 from pytest_modelroute.report.step import calls_of_worst, describe_case, describe_failure, summarise
 from pytest_modelroute.wire.call_log import CallLog
 from pytest_modelroute.wire.exchanges import Wire
@@ -68,6 +69,7 @@ class TestRun:
         self._summaries: list[dict[str, Any]] = []
         self._told: set[str] = set()
         self._missed: list[str] = []
+        self._runs = False
         self._interception: Interception | None = None
         self._evidence: CallLog | None = None
         self.wire = Wire(
@@ -98,7 +100,7 @@ class TestRun:
     @contextmanager
     def virtual_time(self) -> Generator[VirtualTime]:
         """Let time be virtual."""
-        clock = self.wire.clock = VirtualTime()
+        clock = self.wire.clock = VirtualTime(failure=self._waits_for_ever)
         try:
             clock.start()
             yield clock
@@ -145,6 +147,17 @@ class TestRun:
         """Whether the test was ended because the case that was asked for is shown."""
         return isinstance(error, CaseShown)
 
+    def begin(self) -> None:
+        """The test function begins."""
+        self._runs = True
+        if self.wire.clock is not None:
+            self.wire.clock.begin_test()
+
+    def end(self, *, passed: bool) -> list[str]:
+        """The test function has ended, and passed or not; what to warn of."""
+        self._runs = False
+        return [] if self.wire.clock is None else self.wire.clock.end_test(passed=passed)
+
     def failures(self, *, passed: bool, error: BaseException | None, full: bool) -> list[str]:
         """
         What fails the test and was not told yet.
@@ -162,6 +175,8 @@ class TestRun:
             failures = [*failures, *self._missed] or [*self._unevaluated(), *self._unused()]
         news = [failure for failure in failures if failure not in self._told]
         self._told.update(news)
+        if news and error is not None and is_said(error, news):
+            return news
         # An error of ours needs no traceback of our insides.
         return [*news, *describe_ending(error, full=full)] if news else describe_own_error(error, full=full)
 
@@ -181,6 +196,16 @@ class TestRun:
         others = len(self.wire.calls) - len(calls)
         note = f"\n({others} calls of other cases are not shown)" if others else ""
         return calls.table(limit=_SHOWN_CALLS) + note
+
+    def _waits_for_ever(self, message: str) -> BaseException:
+        """What ends the test function, or a fixture: the error of a failed test, which test plugins pass on."""
+        if self._runs:
+            self.wire.fail(message)
+        try:
+            self._fail(message)
+        except BaseException as error:  # noqa: BLE001 - whatever fails a test
+            return error
+        return WaitsForEver(message)
 
     def _unused(self) -> list[str]:
         leftovers = self.wire.scripts.leftovers() if self.wire.scripts is not None else None

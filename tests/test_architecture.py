@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "testrun": {"errors", "providers", "wire", "evaluation", "config", "report"},
     "faults": {"wire"},
     "plugin": {"errors", "discovery", "evaluation", "testrun", "report", "fixtures"},
-    "fixtures": {"discovery", "evaluation", "testrun", "report", "wire"},
+    "fixtures": {"errors", "discovery", "evaluation", "testrun", "report", "wire"},
 }
 "Room -> the rooms it may import, also in function bodies and for types alone."
 ON_THE_GROUND = ("evaluation.statistics", "evaluation.thresholds", "evaluation.routes")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Collection
+from typing import cast
 
 from pytest_modelroute.errors import (
     BudgetExceeded,
@@ -36,6 +38,13 @@ def describe_ending(error: BaseException | None, *, full: bool) -> list[str]:
     # A client wraps our refusal in an error of its own, words and all: they stand above already.
     said = "" if "with scripted providers a test stays on this machine" in str(error) else f": {error}"
     return [f"the test itself ended with {type(error).__name__}{said}{places}\n(all of it with --full-trace)"]
+
+
+def is_said(error: BaseException, messages: Collection[str]) -> bool:
+    """Whether an error, or each in a group of them, says nothing but one of these messages."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(is_said(each, messages) for each in cast("BaseExceptionGroup[BaseException]", error).exceptions)
+    return str(error) in messages
 
 
 def describe_own_error(error: BaseException | None, *, full: bool) -> list[str]:

@@ -10,21 +10,20 @@ latency of 0.5 s measures as 500 ms, not as 500.0000004, and a limit of 500 ms h
 from __future__ import annotations
 
 import asyncio
-import inspect
 import sys
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime
-from heapq import heapreplace
-from threading import Lock, get_ident
-from types import ModuleType
+from threading import Thread, get_ident
+from types import FrameType, ModuleType
 from typing import Any, Final
 
-from pytest_modelroute.errors import VirtualTimeError
+from pytest_modelroute.errors import VirtualTimeError, WaitsForEver
+from pytest_modelroute.wire.timeline import NANO, Lanes, Timeline
+from pytest_modelroute.wire.virtual_forever import Forever
 from pytest_modelroute.wire.virtual_loop import LoopControl
+from pytest_modelroute.wire.virtual_watch import Watch
 
-_NANO: Final = 1_000_000_000
 _CLOCKS: Final = ("sleep", "time", "monotonic", "perf_counter", "time_ns", "monotonic_ns", "perf_counter_ns")
 _MACHINERY: Final = sys.stdlib_module_names | {
     "_pytest",
@@ -47,42 +46,6 @@ _real_perf_counter_ns = time.perf_counter_ns
 _real_time_ns = time.time_ns
 
 
-class _Timeline:
-    """The virtual time that has passed, in nanoseconds."""
-
-    __slots__ = ("passed",)
-
-    def __init__(self, passed: int = 0) -> None:
-        self.passed = passed
-
-
-class Lanes:
-    """
-    Overlapping work without threads: each piece begins when the earliest lane is free, as on a pool of workers.
-
-    Threads would be no more parallel, since virtual time passes at once, and the order in which they ran would decide
-    on the times.
-    """
-
-    def __init__(self, timeline: _Timeline, count: int) -> None:
-        """All lanes are free now."""
-        self._timeline = timeline
-        self._free_at = [timeline.passed] * count
-
-    @contextmanager
-    def take(self) -> Generator[None]:
-        """Do a piece of work on the earliest lane."""
-        self._timeline.passed = self._free_at[0]
-        try:
-            yield
-        finally:
-            heapreplace(self._free_at, self._timeline.passed)
-
-    def join(self) -> None:
-        """Wait for all lanes."""
-        self._timeline.passed = max(self._free_at)
-
-
 class VirtualTime:
     """
     The clock of one test.
@@ -92,20 +55,21 @@ class VirtualTime:
 
     """
 
-    def __init__(self) -> None:
-        """Stand still until `start`."""
-        self._main = _Timeline()
-        self._moving = Lock()
+    def __init__(self, failure: Callable[[str], BaseException] = WaitsForEver) -> None:
+        """Stand still until `start`; `failure` makes what ends a test that would wait for ever."""
+        self._main = Timeline()
+        self._watch = Watch()
+        self._forever = Forever(failure, self._watch.maker)
         self._thread: int | None = None
         self._wall_shift = 0
         self._bases = (0, 0, 0)
-        self._loops = LoopControl(passes=self._pass, controls=self._is_here)
+        self._loops = LoopControl(self._main, controls=self._is_here, forever=self._forever, watch=self._watch)
         self._replaced: list[tuple[dict[str, Any], str]] = []
 
     @property
     def now(self) -> float:
         """Seconds of virtual time since the test began."""
-        return self._main.passed / _NANO
+        return self._main.passed / NANO
 
     def advance(self, seconds: float) -> None:
         """
@@ -116,6 +80,60 @@ class VirtualTime:
 
         """
         self._pass(_nanoseconds(seconds, what="advance"))
+
+    def reach(self, seconds: float) -> None:
+        """
+        Move on to a moment, given in seconds since the test began; one that has passed changes nothing.
+
+        For whoever plays a part of the test in another thread, such as a server whose reply takes time: any thread may
+        call it, and a loop that waits for real hears of it at once.
+
+        Raises:
+            VirtualTimeError: A negative or not finite number of seconds.
+
+        """
+        if self._main.reach(_nanoseconds(seconds, what="reach")):
+            self._loops.wake()
+
+    def idle_peer(self, is_idle: Callable[[Any, Any], bool], *, thread: Thread | None = None) -> None:
+        """
+        Let a server in a thread of this process say when there is nothing to wait for.
+
+        Virtual time waits for the other end of a connection, since it cannot see what is about to come from there. A
+        server that can need not hold it.
+
+        Args:
+            is_idle: Called on the test's thread with the addresses of a connection as the test's loop sees it, its own
+                and the peer's (`getsockname()` and `getpeername()`). True where nothing will come from the peer before
+                the test does something: a connection that the server knows, whose bytes are all read (ask the socket:
+                FIONREAD), and on which no request is unanswered, counted from its first byte on. A reply that will
+                never come does not count as one.
+            thread: The thread of the server's event loop. It does not count as one that may call into the test's loop;
+                and `is_idle` is only asked while it waits in its selector, so that nothing is between the socket and
+                the server's books.
+
+        """
+        self._loops.outside.sockets.add_idle(is_idle, thread)
+        if thread is not None:
+            self._loops.outside.threads.add_ours(thread)
+
+    def begin_test(self) -> None:
+        """The test function begins; what tasks it makes are its own."""
+        self._watch.begin()
+
+    def end_test(self, *, passed: bool) -> list[str]:
+        """
+        The test function has ended; what to warn of.
+
+        Args:
+            passed: Whether it passed.
+
+        """
+        self._watch.end()
+        if self._forever.happened:
+            self._watch.cancel_rest()
+            self._forever.restore()
+        return self._watch.reports(passed=passed and not self._forever.happened)
 
     def set(self, moment: datetime) -> None:
         """
@@ -153,7 +171,7 @@ class VirtualTime:
 
     def wall_now(self) -> float:
         """Seconds since the epoch on the virtual wall clock, from any thread."""
-        return (self._bases[_WALL] + self._main.passed + self._wall_shift) / _NANO
+        return (self._bases[_WALL] + self._main.passed + self._wall_shift) / NANO
 
     def read(self, kind: int) -> int | None:
         """A clock in nanoseconds for this thread; None where it is not under virtual time."""
@@ -168,7 +186,9 @@ class VirtualTime:
         Any other thread than the test's has no clock of its own: its latencies are added to the test's, one after
         another, so that a measured time may come out too long but never too short.
         """
-        self._pass(round(seconds * _NANO))
+        if self._is_here():
+            self._watch.blocked(seconds)
+        self._pass(round(seconds * NANO))
 
     async def asleep(self, seconds: float) -> None:
         """The same for the running task; other tasks go on meanwhile."""
@@ -185,16 +205,11 @@ class VirtualTime:
 
         """
         if not self._is_here():
-            self._pass(round(seconds * _NANO))
+            self._pass(round(seconds * NANO))
             return 0
         if seconds > 0 and not self._loops.controls_running_loop():
             raise VirtualTimeError(_UNCONTROLLED)
         return seconds
-
-    def reach(self, seconds: float) -> None:
-        """Let time pass until so many seconds since the test began, where it is not past them; from any thread."""
-        with self._moving:
-            self._main.passed = max(self._main.passed, round(seconds * _NANO))
 
     def lanes(self, count: int) -> Lanes:
         """So many lanes, on which pieces of synchronous work overlap in virtual time though they run one by one."""
@@ -205,8 +220,7 @@ class VirtualTime:
         return get_ident() == self._thread
 
     def _pass(self, nanoseconds: int) -> None:
-        with self._moving:
-            self._main.passed += nanoseconds
+        self._main.add(nanoseconds)
 
     def _replace(self, namespace: dict[str, Any]) -> None:
         for name, real in _REAL.items():
@@ -215,6 +229,7 @@ class VirtualTime:
                 namespace[name] = _STAND_INS[name]
 
 
+_frame: Final[Callable[[int], FrameType]] = getattr(sys, "_getframe")  # noqa: B009 - documented, though it looks private
 _MONOTONIC, _PERF_COUNTER, _WALL = range(3)
 _active: list[VirtualTime] = []
 "The clocks that were started, the newest last: a test that runs pytest may have one inside of another."
@@ -230,10 +245,8 @@ def _read(kind: int) -> int | None:
     """A clock for the caller of a stand-in; None where it is to have the real one."""
     if not _active:
         return None
-    frame = inspect.currentframe()
-    for _ in range(2):  # from here to the stand-in, and to who called it
-        frame = frame.f_back if frame is not None else None
-    caller = "" if frame is None else str(frame.f_globals.get("__name__", ""))
+    # From here to the stand-in, and to who called it. A loop reads the clock at every turn: inspect would cost more.
+    caller = str(_frame(2).f_globals.get("__name__", ""))
     return None if caller.partition(".")[0] in _WAITS_FOR_REAL else _active[-1].read(kind)
 
 
@@ -249,7 +262,7 @@ def _stand_in(kind: int, real: Callable[[], Any], per_second: int) -> Callable[[
         virtual = _read(kind)
         if virtual is None:
             return real()
-        return virtual / _NANO if per_second == 1 else virtual
+        return virtual / NANO if per_second == 1 else virtual
 
     return clock
 
@@ -260,9 +273,9 @@ _STAND_INS: Final[dict[str, Any]] = {
     "time": _stand_in(_WALL, time.time, 1),
     "monotonic": _stand_in(_MONOTONIC, time.monotonic, 1),
     "perf_counter": _stand_in(_PERF_COUNTER, time.perf_counter, 1),
-    "time_ns": _stand_in(_WALL, time.time_ns, _NANO),
-    "monotonic_ns": _stand_in(_MONOTONIC, time.monotonic_ns, _NANO),
-    "perf_counter_ns": _stand_in(_PERF_COUNTER, time.perf_counter_ns, _NANO),
+    "time_ns": _stand_in(_WALL, time.time_ns, NANO),
+    "monotonic_ns": _stand_in(_MONOTONIC, time.monotonic_ns, NANO),
+    "perf_counter_ns": _stand_in(_PERF_COUNTER, time.perf_counter_ns, NANO),
 }
 "One of each for all tests: a module that is imported in a test, and keeps one by name, has the real clock afterwards."
 _UNCONTROLLED: Final = (
@@ -275,7 +288,7 @@ _UNCONTROLLED: Final = (
 def _nanoseconds(seconds: float, *, what: str) -> int:
     if not 0 <= seconds < float("inf"):
         raise VirtualTimeError(f"virtual_time.{what}({seconds!r}): time moves forward by a finite number of seconds")
-    return round(seconds * _NANO)
+    return round(seconds * NANO)
 
 
 def _is_under_test(module: ModuleType | None) -> bool:

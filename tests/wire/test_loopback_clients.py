@@ -348,3 +348,22 @@ def test_real_seconds_pass_for_other_threads(mock_providers: MockProviders, url:
 
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(timed).result() >= 0.03
+
+
+def test_an_idle_connection_lets_virtual_time_pass(
+    mock_providers: MockProviders, virtual_time: VirtualTime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two calls over one connection that is kept open an hour of back-off takes no time."""
+    monkeypatch.setattr(AiohttpMemory, "connect", AsyncMock(return_value=None))
+    mock_providers.on(model="m").replies("ok", latency=0.02)
+    url = f"{mock_providers.url('openai')}/chat/completions"
+
+    async def twice() -> None:
+        async with aiohttp.ClientSession() as session:
+            for pause in (3600, 0):
+                async with session.post(url, json=body_of()) as reply:
+                    await reply.read()
+                await asyncio.sleep(pause)
+
+    asyncio.run(twice())
+    assert virtual_time.now == 3600.04
