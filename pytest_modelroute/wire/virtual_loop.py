@@ -62,8 +62,8 @@ class VirtualSelector(selectors.BaseSelector):
         if ready:
             return self._received(ready)
         hold = self._outside.hold(self._loop, registered, timer=timeout is not None)
-        if hold is Hold.NOTHING and registered.connections:
-            # Who was asked whether it is idle may have answered just before.
+        if hold is Hold.NOTHING:
+            # A peer that is idle by now, or a thread that has ended, may have said its last word since the first look.
             ready = self._poll(0)
             if ready:
                 return ready

@@ -434,6 +434,32 @@ def test_a_thread_that_the_test_starts_is_waited_for(virtual_time: VirtualTime) 
     assert asyncio.run(wait())
 
 
+@pytest.mark.parametrize("limit", [30, None])
+def test_the_last_word_of_a_thread_is_heard(
+    virtual_time: VirtualTime, monkeypatch: pytest.MonkeyPatch, limit: float | None
+) -> None:
+    """A thread may call into the loop, and end, after the loop looked for events and before it looks for threads."""
+    outside = virtual_time._loops.outside
+    hold = outside.hold
+
+    async def wait() -> None:
+        loop, called = asyncio.get_running_loop(), asyncio.Event()
+
+        def hold_after_last_word(*args: Any, **options: Any) -> Any:
+            if not called.is_set():
+                thread = threading.Thread(target=loop.call_soon_threadsafe, args=(called.set,))
+                thread.start()
+                thread.join()
+            return hold(*args, **options)
+
+        monkeypatch.setattr(outside, "hold", hold_after_last_word)
+        async with asyncio.timeout(limit):
+            await called.wait()
+
+    asyncio.run(wait())
+    assert virtual_time.now == 0
+
+
 def test_a_thread_that_waits_for_the_test_holds_nothing(virtual_time: VirtualTime) -> None:
     """A thread that will go on only when the test makes it go on has nothing to say before."""
     told = threading.Event()
