@@ -247,9 +247,10 @@ def test_a_job_that_nobody_awaits_is_waited_for(virtual_time: VirtualTime) -> No
 
 def test_a_job_from_before_the_test_holds_nothing_and_the_next_one_does() -> None:
     """A service that occupies a worker since before the test is nobody's job; what the worker does after it is."""
-    stop, stopped = threading.Event(), threading.Event()
+    started, stop, stopped = threading.Event(), threading.Event(), threading.Event()
 
     def serve() -> None:
+        started.set()
         while not stop.wait(0.001):
             pass
         stopped.set()
@@ -272,6 +273,7 @@ def test_a_job_from_before_the_test_holds_nothing_and_the_next_one_does() -> Non
 
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         pool.submit(serve)
+        started.wait()
         clock = VirtualTime()
         clock.start()
         try:
