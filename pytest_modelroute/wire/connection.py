@@ -283,7 +283,11 @@ class ScriptedConnection(asyncio.Protocol):
 
     def _refuse_bytes(self, problem: str) -> None:
         self._host.not_http(problem)
-        self._send_whole(400, [(b"content-type", b"text/plain"), (b"connection", b"close")], problem.encode())
+        self._method = b""  # of the request before
+        body = problem.encode()
+        length = str(len(body)).encode()
+        headers = [(b"content-type", b"text/plain"), (b"connection", b"close"), (b"content-length", length)]
+        self._send_whole(400, headers, body)
 
     def _reset(self) -> None:
         self._exchange = None

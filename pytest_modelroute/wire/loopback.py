@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextvars import Context
 from functools import partial
 from threading import Event, Thread, get_ident
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from pytest_modelroute.errors import ScriptError
 from pytest_modelroute.wire.addresses import HOST
@@ -83,7 +83,8 @@ class LoopbackServer:
             server: The server's address, as `getpeername` says it.
 
         """
-        if server[1] not in self._wire.served or not self._is_asked_from_outside():
+        is_ours = isinstance(server, tuple) and cast("tuple[Any, ...]", server)[1] in self._wire.served
+        if not is_ours or not self._is_asked_from_outside():
             return False
 
         def ask() -> bool:

@@ -184,6 +184,15 @@ def test_garbage_behind_a_good_request_is_refused_after_its_answer() -> None:
     assert [problem.partition(":")[0] for problem in host.problems] == ["illegal request line"]
 
 
+def test_garbage_behind_a_head_request_is_refused_too() -> None:
+    """The refusal has a body, though the answer before it had none."""
+    host = Echo()
+    connection, transport = connect(host)
+    connection.data_received(b"HEAD /a HTTP/1.1\r\nhost: x\r\n\r\nnonsense\r\n\r\n")
+    assert transport.written.endswith(host.problems[0].encode())
+    assert transport.closed == "closed"
+
+
 def test_a_route_may_lose_the_connection() -> None:
     """No reply at all is a connection that is reset."""
     connection, transport = connect(Echo(loses=True))

@@ -507,6 +507,7 @@ def test_a_connection_without_a_call_is_idle(mock_providers: MockProviders) -> N
         assert server.is_idle(*ends)
     assert not server.is_idle(*ends)
     assert not server.is_idle(ends[0], ("127.0.0.1", 1))
+    assert not server.is_idle("", "")  # as the ends of a Unix socket are called
 
 
 @pytest.mark.parametrize("fault", [read_timeout(), stream_stalled()], ids=lambda fault: fault.name)
