@@ -220,6 +220,41 @@ def test_aiohttp_on_a_socket_does_not_jump_ahead(
     assert 0.05 <= virtual_time.now < 30
 
 
+def test_a_connection_that_is_kept_open_holds_no_time(
+    mock_providers: MockProviders, virtual_time: VirtualTime, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An idle connection to the server is nothing to wait for: an hour passes at once beside it."""
+    monkeypatch.setattr(AiohttpMemory, "connect", AsyncMock(return_value=None))
+    mock_providers.on(model="m").replies("ok")
+
+    async def ask() -> int:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(keepalive_timeout=7200)) as session:
+            async with session.post(url, json=body_of()) as reply:
+                await reply.read()
+            await asyncio.sleep(3600)
+            return len(session.connector._conns) if session.connector is not None else 0
+
+    assert asyncio.run(ask()) == 1
+    assert virtual_time.now == 3600.0
+
+
+def test_a_time_limit_beside_an_answer_that_never_comes_passes_at_once(
+    mock_providers: MockProviders, virtual_time: VirtualTime, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A loop on the test's thread need not wait for real for a script that says nothing."""
+    monkeypatch.setattr(AiohttpMemory, "connect", AsyncMock(return_value=None))
+    mock_providers.on(model="m").fails(read_timeout())
+
+    async def ask() -> None:
+        limits = aiohttp.ClientTimeout(sock_read=1000)
+        async with aiohttp.ClientSession(timeout=limits) as session:
+            await session.post(url, json=body_of())
+
+    with pytest.raises(aiohttp.SocketTimeoutError):
+        asyncio.run(ask())
+    assert virtual_time.now == pytest.approx(1000.0, abs=1)
+
+
 def run_python(source: str, *args: str) -> subprocess.CompletedProcess[str]:
     """Run a program in a process of its own, which knows nothing of this test."""
     return subprocess.run([sys.executable, "-c", source, *args], capture_output=True, text=True, timeout=60, check=True)
