@@ -121,12 +121,14 @@ class ProviderReply:
 
     def __post_init__(self) -> None:
         """Keep the finish reason true, and the ids of the calls apart."""
+        if not self.tool_calls:
+            return
         calls = [
             replace(call, id=f"call_{number}") if number > 1 and call.id == "call_1" else call
             for number, call in enumerate(self.tool_calls, start=1)
         ]
         object.__setattr__(self, "tool_calls", tuple(calls))
-        if self.tool_calls and self.finish_reason == "stop":
+        if self.finish_reason == "stop":
             object.__setattr__(self, "finish_reason", "tool_calls")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from decimal import Decimal
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from pytest_modelroute.errors import SettingsError
@@ -69,9 +70,9 @@ class ModelRouter:
         self.budget = budget
         self._client = client if client is not None else ModelClient(settings)
         self._classifier = classifier
-        self._cooldown = cooldown
-        self._recoverable = check_recoverable(recoverable)
-        self._chains: dict[tuple[str, ...], FallbackChain] = {}
+        self._chain = lru_cache(maxsize=None)(
+            partial(FallbackChain, recoverable=check_recoverable(recoverable), cooldown=cooldown)
+        )
         self._answer_tokens = answer_tokens
         self._prices = settings.prices()
         if budget is None and settings.budget is not None:
@@ -137,13 +138,7 @@ class ModelRouter:
         return replace(dearest, cost_usd=dearest.cost_usd + asked)
 
     def model_of_tier(self, tier: str) -> str:
-        """
-        The alias of the first model of a tier.
-
-        Raises:
-            SettingsError: No model has this tier.
-
-        """
+        """The alias of the first model of a tier; SettingsError where no model has it."""
         for alias, model in self.settings.models.items():
             if model.tier == tier:
                 return alias
@@ -225,12 +220,6 @@ class ModelRouter:
             return (yield from routine)
         finally:
             reservation.settle(Bill.of(context.attempts[first:], self._prices).cost_usd)
-
-    def _chain(self, candidates: tuple[str, ...]) -> FallbackChain:
-        if candidates not in self._chains:
-            chain = FallbackChain(candidates, recoverable=self._recoverable, cooldown=self._cooldown)
-            self._chains[candidates] = chain
-        return self._chains[candidates]
 
     def _step(self, request: ModelRequest) -> StepSettings:
         steps = self.settings.steps

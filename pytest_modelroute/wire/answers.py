@@ -38,8 +38,6 @@ class Answer:
     usage: Usage | None = None
     pieces: int = 0
     "How many pieces the provider made or would have made, for what it bills of a stream that ended early."
-    by: str = ""
-    "Which script."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +66,7 @@ def answer_with_reply(language: Language, request: ProviderRequest, reply: Provi
     reply = replace(reply, usage=usage, model=reply.model or request.model)
     # What is not reported cannot be known, as in life; and what is filtered is no answer.
     known = usage if reply.reports_usage else None
+    seen = reply if known is usage else replace(reply, usage=None)
     kind: ErrorClass | None = "content_filtered" if reply.finish_reason == "content_filter" else None
     if not request.stream:
         return Answer(
@@ -75,7 +74,7 @@ def answer_with_reply(language: Language, request: ProviderRequest, reply: Provi
             headers=_JSON,
             body=language.write_reply(request, reply),
             kind=kind,
-            reply=replace(reply, usage=known),
+            reply=seen,
             usage=known,
         )
     pieces = list(pace.chunks) if isinstance(pace.chunks, tuple) else split_text(reply.text, pace.chunks)
@@ -89,7 +88,7 @@ def answer_with_reply(language: Language, request: ProviderRequest, reply: Provi
         headers={"content-type": language.stream_type},
         frames=tuple((gap if index else 0.0, frame) for index, frame in enumerate(frames)),
         kind=kind,
-        reply=replace(reply, usage=known),
+        reply=seen,
         usage=known,
         pieces=len(frames),
     )

@@ -176,7 +176,7 @@ class MockProviders:
                 self.answers_for = outer
             if script.spent and script is not self._default:
                 self._retire(script)
-        call.answered_by = answer.by if script is not self._default else "otherwise"
+        call.answered_by = "otherwise" if script is self._default else f"script {script.number}"
         return answer
 
     def leftovers(self) -> str | None:

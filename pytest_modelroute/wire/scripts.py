@@ -228,12 +228,11 @@ class Script:
             outcome = stage.outcome(call, stage.used - 1)
             latency = stage.latency(call) if callable(stage.latency) else stage.latency
             _check_pace(latency, stage.ttft)
-            answer = self._read(outcome, stage, latency, call, language)
+            return self._read(outcome, stage, latency, call, language)
         except Exception as error:
             raise ScriptRaised(
                 f"script {self} raised on call {call.number} ({type(error).__name__}: {error})"
             ) from error
-        return replace(answer, by=f"script {self.number}")
 
     def leftovers(self) -> list[str]:
         """What of the script was never used, in words."""
@@ -278,12 +277,13 @@ class Script:
         if isinstance(outcome, Fault):
             return answer_with_fault(language, call.request, outcome, latency, call.provider)
         if isinstance(outcome, str):
-            outcome = ProviderReply(text=outcome)
-        if not isinstance(outcome, ProviderReply):
+            reply = ProviderReply(text=outcome, usage=stage.usage, model=stage.model or "")
+        elif isinstance(outcome, ProviderReply):
+            reply = replace(outcome, usage=outcome.usage or stage.usage, model=outcome.model or stage.model or "")
+        else:
             raise ScriptRaised(
                 f"script {self} answered call {call.number} with {outcome!r}; a text, a Reply or a fault was expected"
             )
-        reply = replace(outcome, usage=outcome.usage or stage.usage, model=outcome.model or stage.model or "")
         _check_pieces(reply, stage.chunks)
         pace = Pace(latency=latency, ttft=stage.ttft, chunks=stage.chunks)
         return answer_with_reply(language, call.request, reply, pace)
