@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import settings as law
 from hypothesis import strategies as st
 
-from pytest_modelroute import MockProviders, Settings, faults
+from pytest_modelroute import MockProviders, Settings, VirtualTime, faults
 from pytest_modelroute.errors import BudgetExceeded, FallbacksFailed, ModelRouteError, ProviderError, SettingsError
 from pytest_modelroute.providers.exchange import Message, Tool
 from pytest_modelroute.router import RECOVERABLE, BudgetTracker, FallbackChain, ModelClient, ModelRequest, ModelRouter
@@ -200,6 +200,22 @@ def test_a_fallback_that_the_budget_does_not_cover_is_passed_over(
         router.route(ModelRequest(prompt="Hi", step="chat", params={"max_tokens": 10}))
     assert [type(failure) for failure in error.value.failures] == [ProviderError, BudgetExceeded, BudgetExceeded]
     assert "\n  not asked: the budget of 0.000101 USD for " in str(error.value)
+
+
+def test_after_the_deadline_nobody_is_asked(
+    mock_providers: MockProviders, router: ModelRouter, virtual_time: VirtualTime
+) -> None:
+    """A fallback that cannot answer in time is not begun."""
+    mock_providers.on(model="gpt-first").fails(faults.read_timeout())
+    with pytest.raises(FallbacksFailed) as error:
+        router.route(ModelRequest(prompt="Hi", step="chat", deadline=10))
+    assert str(error.value).splitlines()[1:] == [
+        "  gpt-first: timeout, asked once",
+        "  claude-second: timeout, not asked",
+        "  gpt-third: timeout, not asked",
+    ]
+    assert str(error.value.failures[1]) == "claude-second was not asked: the deadline of 10 s is over"
+    assert virtual_time.now == 10.0
 
 
 # Chains by themselves
