@@ -120,7 +120,9 @@ class ProviderReply:
     "Of an embedding: one for each input; made from the words of the inputs where left out."
 
     def __post_init__(self) -> None:
-        """Keep the finish reason true, and the ids of the calls apart."""
+        """Keep the finish reason true, and the ids of the calls apart; refuse a text that is none."""
+        if not isinstance(self.text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"Reply.text is a text, not {self.text!r}")
         if not self.tool_calls:
             return
         calls = [

@@ -122,14 +122,18 @@ class Step:
 
     def _request(self, so_far: WorkflowResult) -> ModelRequest:
         assert self._prompt is not None  # noqa: S101 - a step has one or the other, for the type checker
-        asked = self._prompt(so_far)
+        asked: Any = self._prompt(so_far)
+        if not isinstance(asked, str | ModelRequest):
+            raise WorkflowError(
+                f"the prompt of step {self.name!r} returned {asked!r}; a text or a ModelRequest was expected"
+            )
         return ModelRequest(prompt=asked, step=self.name) if isinstance(asked, str) else replace(asked, step=self.name)
 
 
 class Workflow:
     """Steps that run in their order over one router, which knows each step's model, fallbacks and importance."""
 
-    def __init__(self, router: ModelRouter, steps: Iterable[Step]) -> None:
+    def __init__(self, router: ModelRouter, steps: Iterable[Step] | Step) -> None:
         """
         Ask nobody yet.
 
@@ -144,6 +148,9 @@ class Workflow:
         """
         self.router = router
         self.steps: dict[str, Step] = {}
+        steps = [steps] if isinstance(steps, Step) else list(steps)
+        if not steps:
+            raise WorkflowError("a workflow without a step does nothing; give it one")
         for step in steps:
             if step.name in self.steps:
                 raise WorkflowError(f"a workflow has two steps {step.name!r}; results go by name, so name them apart")

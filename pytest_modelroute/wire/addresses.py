@@ -57,9 +57,11 @@ def check_name(name: object, declared: set[str]) -> str:
     """
     if not isinstance(name, str) or not name.strip():
         raise ScriptError(f"url({name!r}): the name of a provider was expected, such as 'openai', or one of your own")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) or name.endswith("-"):
+        raise ScriptError(f"url({name!r}): a name of letters, digits, dots and dashes was expected, such as openai-2")
     if name in declared or provider_behind(name) is not None:
         return name
-    nearest = get_close_matches(name, sorted(declared), n=1, cutoff=_SIMILAR)
+    nearest = get_close_matches(name.lower(), sorted(declared), n=1, cutoff=_SIMILAR)
     if nearest:
         raise ScriptError(
             f"url({name!r}): there is no provider {name!r}; did you mean {nearest[0]!r}? A name of your own is fine "

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from pytest_modelroute.errors import ScriptError
 from pytest_modelroute.providers.exchange import split_text
 from pytest_modelroute.providers.failures import ErrorClass
 
+_CENTURY = 100 * 365 * 86_400
 _TEXT = "This answer is only here to be broken off."
 
 
@@ -47,6 +48,10 @@ class Refusal(Fault):
 
     def __post_init__(self) -> None:
         """Refuse a Retry-After that no header can carry."""
+        if self.retry_after_date is not None and is_seconds(self.retry_after_date) and self.retry_after_date > _CENTURY:
+            raise ScriptError(
+                f"{self.name}(retry_after_date={self.retry_after_date!r}): that is over a hundred years ahead"
+            )
         waits = ("retry_after", self.retry_after), ("retry_after_ms", self.retry_after_ms)
         units = {"retry_after_ms": "milliseconds"}
         for name, value in (*waits, ("retry_after_date", self.retry_after_date)):
@@ -223,6 +228,8 @@ def read_timeout() -> Fault:
 
 def malformed_body(body: bytes = b'{"id": "cut-off", "choices": [{"mess') -> Fault:
     """200 with a body that is not JSON, as after a broken proxy."""
+    if not isinstance(body, bytes):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ScriptError(f"malformed_body({body!r}): the bytes of the body were expected")
     return BadBody(name="malformed_body", kind="malformed", body=body)
 
 
@@ -248,6 +255,8 @@ def missing_usage(text: str = _TEXT) -> Fault:
 
 def another_model(model: str, text: str = _TEXT) -> Fault:
     """A good reply that names another model than the one that was asked: a silent substitution."""
+    if type(model) is not str or not model:
+        raise ScriptError(f"another_model({model!r}): the name of the model that answers was expected")
     return OddReply(name="another_model", kind=None, text=text, model=model)
 
 
@@ -280,4 +289,8 @@ def stream_error(*, after: int = 1, text: str = _TEXT, kind: ErrorClass = "overl
     Without a stream it is the plain error. `kind` is one that providers have words for: overloaded, server_error,
     rate_limited, unavailable.
     """
+    if kind not in get_args(ErrorClass):
+        raise ScriptError(
+            f"stream_error(kind={kind!r}): an error class was expected: {', '.join(get_args(ErrorClass))}"
+        )
     return BrokenReply(name="stream_error", kind=kind, how="error", text=text, after=after)

@@ -167,6 +167,8 @@ def _respond(exchange: Exchange, request: Any, library: Any) -> Generator[float,
     silent = answer.breaks == "silent"
     if silent and limit is None:
         limit = exchange.waits_for_ever()
+    # A negative one has run out before it began.
+    limit = None if limit is None else max(0.0, limit)
     if limit is not None and (silent or answer.delay > limit):
         yield limit
         exchange.end(error="timeout")

@@ -213,7 +213,11 @@ def _listen(name: str, port: int | None, taken: dict[str, int]) -> socket.socket
         sock.listen(1024)
     except OSError as error:
         sock.close()
-        why = "is in use by another program" if error.errno == errno.EADDRINUSE else f"cannot be had ({error.strerror})"
+        why = (
+            "is in use by another program, or by another worker of xdist,"
+            if error.errno == errno.EADDRINUSE
+            else f"cannot be had ({error.strerror})"
+        )
         raise ScriptError(
             f"{what}: the port {why} on {HOST}; give another one, or leave it out for any that is free"
         ) from None

@@ -9,7 +9,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from heapq import merge
 from threading import RLock, get_ident
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from pytest_modelroute.errors import ScriptError, ScriptRaised, UnscriptedCall
 from pytest_modelroute.providers.exchange import Usage
@@ -236,14 +236,19 @@ class MockProviders:
     def _read_models(self, model: str | Sequence[str] | None) -> tuple[str, ...] | None:
         if model is None:
             return None
-        names = (model,) if isinstance(model, str) else tuple(model)
-        return tuple(dict.fromkeys(wire_name for name in names for wire_name in self._models_of(name)))
+        given: object = model
+        names = tuple(cast("Sequence[object]", given)) if isinstance(given, list | tuple) else (given,)
+        if not names or not all(isinstance(name, str) and name for name in names):
+            raise ScriptError(f"on(model={model!r}): the name of a model, or several, was expected")
+        return tuple(dict.fromkeys(wire_name for name in names for wire_name in self._models_of(str(name))))
 
     def _check_names(self, conditions: Conditions, where: str) -> None:
         for what, value, known in (
             ("provider", conditions.provider, self._providers),
             ("step", conditions.step, self._steps),
         ):
+            if value is not None and not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise ScriptError(f"on({what}={value!r}): the name of a {what} was expected ({where})")
             if value is not None and known and value not in known:
                 nearest = get_close_matches(value, known, n=1)
                 hint = f"did you mean {nearest[0]!r}?" if nearest else f"known are: {', '.join(sorted(known))}"

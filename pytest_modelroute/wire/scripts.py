@@ -146,6 +146,8 @@ class Script:
         """
         pieces = _read_chunks(chunks)
         _check_pace(latency, ttft)
+        if model is not None and (type(model) is not str or not model):
+            raise ScriptError(f"model={model!r}: the name that the reply gives was expected")
         outcome, limit, name = _read_source(source)
         _check_pieces(source, pieces)
         return self._add(
@@ -227,6 +229,7 @@ class Script:
         try:
             outcome = stage.outcome(call, stage.used - 1)
             latency = stage.latency(call) if callable(stage.latency) else stage.latency
+            _check_latency(latency)
             _check_pace(latency, stage.ttft)
             return self._read(outcome, stage, latency, call, language)
         except Exception as error:
@@ -299,6 +302,11 @@ def _read_source(source: Any) -> tuple[Callable[[ProviderCall, int], Outcome], i
         return (lambda call, _used: cast("Outcome", source(call))), None, f"replies({name})"
     if isinstance(source, Sequence) and source and not isinstance(source, bytes | bytearray):
         entries = list(cast("Sequence[Outcome]", source))
+        for number, entry in enumerate(entries, start=1):
+            if not isinstance(entry, str | ProviderReply | Fault):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise ScriptError(
+                    f"replies([...]): entry {number} is {entry!r}; a text, a Reply or a fault was expected"
+                )
         return (lambda _call, used: entries[used]), len(entries), f"replies([{len(entries)} entries])"
     raise ScriptError(
         f"replies({source!r}): a text, a Reply, a function of the call or a list with an entry for each call "
@@ -336,6 +344,11 @@ def _check_pieces(source: object, chunks: int | tuple[str, ...] | None) -> None:
     text = source.text if isinstance(source, ProviderReply) else source
     if isinstance(text, str) and isinstance(chunks, tuple) and "".join(chunks) != text:
         raise ScriptError(f"chunks={list(chunks)!r} are not the text {text!r} in pieces")
+
+
+def _check_latency(value: object) -> None:
+    if not is_seconds(value):
+        raise ScriptError(f"latency={value!r}: seconds, 0 or more, were expected")
 
 
 def _check_pace(latency: Seconds, ttft: float | None) -> None:

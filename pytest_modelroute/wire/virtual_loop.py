@@ -57,6 +57,8 @@ class VirtualSelector(selectors.BaseSelector):
         ready = self._poll(0)
         if ready or (timeout is not None and timeout <= 0):
             return ready
+        if timeout is not None and self._loop._scheduled[0].when() == math.inf:  # noqa: SLF001
+            timeout = None  # a timer that is never due wakes nobody
         registered = self._sorted()
         ready = self._outside.sockets.deliver(registered, self.inner)
         if ready:
@@ -200,11 +202,20 @@ class LoopControl:
         self._hook(runners, "_cancel_all_tasks", self._watched_end)
         self.outside.start(self._hook)
 
-    def stop(self) -> None:
-        """Unhook, and give the loops back what is theirs."""
+    def stop(self, ahead: int) -> None:
+        """
+        Unhook, and give the loops back what is theirs.
+
+        Args:
+            ahead: Nanoseconds by which the clock that the loops read from now on is ahead of the virtual one.
+
+        """
         while self._originals:
             owner, name, original = self._originals.pop()
             setattr(owner, name, original)
+        for loop in self.loops:
+            for timer in loop._scheduled:  # noqa: SLF001 - moved all alike, so that their order stays
+                timer._when += ahead / NANO  # noqa: SLF001
         for loop, resolution in self._taken:
             loop._clock_resolution = resolution  # noqa: SLF001
             if isinstance(loop._selector, VirtualSelector):  # noqa: SLF001

@@ -162,7 +162,8 @@ class VirtualTime:
 
     def stop(self) -> None:
         """Give the clocks back."""
-        self._loops.stop()
+        # A loop that lives on reads the machine's clock again: its timers are due as long after now as they were.
+        self._loops.stop(real_monotonic_ns() - self._bases[_MONOTONIC] - self._main.passed)
         while self._replaced:
             namespace, name = self._replaced.pop()
             namespace[name] = _REAL[name]
@@ -286,7 +287,7 @@ _UNCONTROLLED: Final = (
 
 
 def _nanoseconds(seconds: float, *, what: str) -> int:
-    if not 0 <= seconds < float("inf"):
+    if type(seconds) not in (int, float) or not 0 <= seconds < float("inf"):
         raise VirtualTimeError(f"virtual_time.{what}({seconds!r}): time moves forward by a finite number of seconds")
     return round(seconds * NANO)
 

@@ -366,3 +366,46 @@ def test_a_latency_under_trio_keeps_its_clear_error(pytester: pytest.Pytester, r
     result.stdout.fnmatch_lines(
         ["*a scripted latency cannot pass in virtual time here: the running event loop is not *"]
     )
+
+
+def test_a_loop_that_outlives_the_test_keeps_its_timers(pytester: pytest.Pytester) -> None:
+    """What a session's task had due in a tenth of a second is due then, although an hour of virtual time has gone."""
+    pytester.makepyfile(
+        """
+        import asyncio
+        import pytest
+        import pytest_asyncio
+
+        @pytest_asyncio.fixture(scope="session", loop_scope="session")
+        async def beats():
+            count = [0]
+
+            async def beat():
+                while True:
+                    await asyncio.sleep(0.01)
+                    count[0] += 1
+
+            task = asyncio.create_task(beat())
+            yield count
+            task.cancel()
+
+        @pytest.mark.asyncio(loop_scope="session")
+        async def test_1_virtual(beats, virtual_time):
+            await asyncio.sleep(3600)
+
+        @pytest.mark.asyncio(loop_scope="session")
+        async def test_2_real(beats):
+            before = beats[0]
+            async with asyncio.timeout(30):
+                while beats[0] < before + 3:
+                    await asyncio.sleep(0.01)
+
+        @pytest.mark.asyncio(loop_scope="session")
+        async def test_3_virtual(beats, virtual_time):
+            before = beats[0]
+            await asyncio.sleep(60)
+            assert beats[0] - before >= 5900
+        """
+    )
+    result = pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:respx", "-p", "no:anyio")
+    result.assert_outcomes(passed=3)

@@ -363,3 +363,18 @@ def test_the_body_is_what_the_format_says(settings: Settings) -> None:
     """Nothing beyond the request is sent."""
     body = json.loads(_sent(settings, "quick", {"openai": "k"}).content)
     assert body == {"model": "gpt-quick", "messages": [{"role": "user", "content": "Hi"}]}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"timeout": -1}, r"^ModelClient.timeout is a number of seconds above 0, not -1$"),
+        ({"timeout": float("nan")}, r"^ModelClient.timeout is a number of seconds above 0, not nan$"),
+        ({"retries": -1}, r"^ModelClient.retries is a number of attempts, 0 or more, not -1$"),
+        ({"retries": 1.5}, r"^ModelClient.retries is a number of attempts, 0 or more, not 1.5$"),
+    ],
+)
+def test_an_impossible_patience_is_refused(options: dict[str, Any], message: str) -> None:
+    """When the client is made."""
+    with pytest.raises(ValueError, match=message):
+        ModelClient(Settings(), **options)

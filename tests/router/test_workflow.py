@@ -380,3 +380,21 @@ def test_a_step_that_there_is_not_is_answered_with_those_that_there_are(router: 
     workflow = Workflow(router, [_extract(), _lookup()])
     with pytest.raises(WorkflowError, match=r"^the workflow has no step 'extrakt'; its steps are: extract, lookup$"):
         workflow.run_step("extrakt", "x")
+
+
+def test_a_workflow_has_a_step(router: ModelRouter) -> None:
+    """One without would end well and do nothing."""
+    with pytest.raises(WorkflowError, match=r"^a workflow without a step does nothing; give it one$"):
+        Workflow(router, [])
+
+
+def test_a_single_step_is_a_workflow(router: ModelRouter) -> None:
+    """Without a list around it."""
+    assert list(Workflow(router, _extract()).steps) == ["extract"]
+
+
+def test_a_prompt_of_another_type_is_named(router: ModelRouter) -> None:
+    """The function of the step returned it."""
+    workflow = Workflow(router, Step("extract", prompt=lambda _run: 3))  # type: ignore[arg-type, return-value]
+    with pytest.raises(WorkflowError, match=r"^the prompt of step 'extract' returned 3; a text or a ModelRequest was"):
+        workflow.run("x")

@@ -16,7 +16,8 @@ import openai
 import pytest
 
 from pytest_modelroute import MockProviders, Reply, VirtualTime, faults
-from pytest_modelroute.errors import PriceUnknown, ScriptError
+from pytest_modelroute.errors import PriceUnknown, ScriptError, ScriptRaised
+from pytest_modelroute.testrun import TestRun
 
 Ask = Callable[..., httpx.Response]
 BODY: dict[str, Any] = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "hi"}]}
@@ -243,6 +244,18 @@ def test_an_empty_body_is_empty(ask: Ask, mock_providers: MockProviders) -> None
             "rate_limit(retry_after=..., retry_after_date=...): one header carries both; give one of them",
         ),
         (
+            lambda: faults.rate_limit(retry_after_date=1e15),
+            "rate_limit(retry_after_date=1000000000000000.0): that is over a hundred years ahead",
+        ),
+        (
+            lambda: faults.malformed_body(3),  # type: ignore[arg-type]
+            "malformed_body(3): the bytes of the body were expected",
+        ),
+        (
+            lambda: faults.another_model(""),
+            "another_model(''): the name of the model that answers was expected",
+        ),
+        (
             lambda: faults.slow_first_token(-2),
             "slow_first_token(-2): a number of seconds, 0 or more, was expected",
         ),
@@ -263,3 +276,56 @@ def test_an_impossible_fault_is_refused_where_it_is_made(make: Callable[[], faul
     """One line says what was expected."""
     with pytest.raises(ScriptError, match=f"^{re.escape(message)}$"):
         make()
+
+
+def test_an_unknown_error_class_is_answered_with_the_known_ones() -> None:
+    """A router could never decide on it."""
+    with pytest.raises(ScriptError, match=r"^stream_error\(kind='busy'\): an error class was expected: rate_limited, "):
+        faults.stream_error(kind="busy")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        (lambda on: on(model=[]), "on(model=[]): the name of a model, or several, was expected"),
+        (lambda on: on(model=3), "on(model=3): the name of a model, or several, was expected"),
+        (lambda on: on(step=3), "on(step=3): the name of a step was expected"),
+        (lambda on: on().replies("a", model=3), "model=3: the name that the reply gives was expected"),
+        (
+            lambda on: on().replies(["a", None]),
+            "replies([...]): entry 2 is None; a text, a Reply or a fault was expected",
+        ),
+    ],
+)
+def test_a_script_of_wrong_types_is_refused_where_it_is_made(
+    mock_providers: MockProviders, script: Callable[[Any], object], message: str
+) -> None:
+    """Before any call."""
+    with pytest.raises(ScriptError, match=f"^{re.escape(message)}"):
+        script(lambda **conditions: mock_providers.on(**conditions, optional=True))
+
+
+def test_a_latency_of_no_number_is_the_scripts_mistake(new_run: Callable[[], TestRun]) -> None:
+    """A function that forgot to return is told by the script, and by no traceback of ours."""
+    run = new_run()
+    with run.listening(), run.virtual_time(), run.scripted() as scripts:
+        scripts.on().replies("a", latency=lambda _call: None)  # type: ignore[arg-type, return-value]
+        with pytest.raises(ScriptRaised, match="latency=None: seconds, 0 or more, were expected"):
+            read(httpx)
+
+
+def test_a_reply_without_a_text_is_refused() -> None:
+    """None is no text."""
+    with pytest.raises(TypeError, match=r"^Reply.text is a text, not None$"):
+        Reply(text=None)  # type: ignore[arg-type]
+
+
+@both_libraries
+def test_a_negative_time_limit_has_run_out_before_the_call(
+    mock_providers: MockProviders, virtual_time: VirtualTime, library: ModuleType
+) -> None:
+    """Time does not go back."""
+    mock_providers.on().replies("late", latency=1)
+    with library.Client() as client, pytest.raises(library.ReadTimeout):
+        client.post(URL, json=BODY, timeout=-5)
+    assert virtual_time.now == 0

@@ -96,8 +96,8 @@ def test_a_port_in_use_is_one_clear_error(mock_providers: MockProviders) -> None
         with pytest.raises(ScriptError) as error:
             mock_providers.url("openai", port=port)
     assert str(error.value) == (
-        f"url('openai', port={port}): the port is in use by another program on 127.0.0.1; give another one, or leave "
-        "it out for any that is free"
+        f"url('openai', port={port}): the port is in use by another program, or by another worker of xdist, on "
+        "127.0.0.1; give another one, or leave it out for any that is free"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import math
 import signal
 import socket
 import threading
@@ -205,6 +206,11 @@ async def context() -> None:
         pass
 
 
+async def endless_sleep() -> None:
+    """Sleep without an end."""
+    await asyncio.sleep(math.inf)
+
+
 WAITS: dict[Callable[[], Coroutine[Any, Any, None]], str] = {
     pending: "a Future",
     event: "an Event",
@@ -229,6 +235,7 @@ WAITS: dict[Callable[[], Coroutine[Any, Any, None]], str] = {
     anyio_lock: "a Semaphore",
     generator: "an Event",
     context: "an Event",
+    endless_sleep: "inf s to pass",
 }
 
 
