@@ -17,6 +17,10 @@ Hook = Callable[[Any, str, Callable[[Any], Any]], None]
 "Puts a function around a method or function of an owner, until the clock stops."
 _THREADS_OF_LIBRARIES: Final = (("anyio.to_thread", "run_sync"), ("aiosqlite.core", "Connection._execute"))
 "Module and name of coroutines that wait for a thread of the library's own."
+_POOLS: Final = (
+    ("concurrent.futures.thread", "ThreadPoolExecutor"),
+    ("concurrent.futures.process", "ProcessPoolExecutor"),
+)
 
 
 class Outside:
@@ -28,6 +32,7 @@ class Outside:
         self.sockets = Sockets()
         self.threads = Threads()
         self._jobs: set[Any] = set()
+        self._submitted: set[Any] = set()
         self._children: WeakSet[Any] = WeakSet()
         self._processes: WeakSet[Any] = WeakSet()
 
@@ -37,6 +42,10 @@ class Outside:
         # Where run_in_executor, to_thread and users turn a job of a pool into a future of the loop.
         for module_ in (futures, asyncio):
             hook(module_, "wrap_future", self._counted_future)
+        # A job that nobody awaits may call into the loop by itself.
+        for module, pool in _POOLS:
+            if module in sys.modules:
+                hook(getattr(sys.modules[module], pool), "submit", self._counted_submit)
         # It joins a thread, from Python 3.12 on with a time limit of minutes that a jump would use up.
         hook(base_events.BaseEventLoop, "shutdown_default_executor", self._counted_call)
         for module, path in _THREADS_OF_LIBRARIES:
@@ -56,6 +65,7 @@ class Outside:
     def stop(self) -> None:
         """Forget what was under way."""
         self._jobs.clear()
+        self._submitted.clear()
         self._children.clear()
         self._processes.clear()
 
@@ -70,7 +80,7 @@ class Outside:
             if sockets is not Hold.NOTHING:
                 return sockets
         threads = self.threads.are_at_work() if timer else self.threads.are_alive()
-        return Hold.UNTOLD if threads or self._has_processes() else Hold.NOTHING
+        return Hold.UNTOLD if threads or self._submitted or self._has_processes() else Hold.NOTHING
 
     def _may_connect(self) -> bool:
         return self.threads.are_alive() or self._has_processes()
@@ -84,6 +94,16 @@ class Outside:
             if job is not future and self._controls():  # one of a loop's own is no job of a pool
                 self._jobs.add(job)
                 job.add_done_callback(self._jobs.discard)
+            return job
+
+        return counted
+
+    def _counted_submit(self, submit: Any) -> Any:
+        def counted(pool: Any, *args: Any, **kwargs: Any) -> Any:
+            job = submit(pool, *args, **kwargs)
+            if self._controls():
+                self._submitted.add(job)
+                job.add_done_callback(self._submitted.discard)
             return job
 
         return counted

@@ -25,7 +25,7 @@ _MACHINERY: Final = frozenset(
 )
 "Packages whose threads run tests or watch over them, and never call into the code under test."
 _POOLS: Final = frozenset({"concurrent.futures.thread", "anyio._backends._asyncio"})
-"Modules whose threads work on jobs; a job that the loop does not know of is seen by its worker being at work."
+"Modules whose threads work on jobs."
 _COUNTED: Final = frozenset(
     {"concurrent.futures.process", "multiprocessing.pool", "multiprocessing.queues", "aiosqlite"}
 )
@@ -56,14 +56,11 @@ class Threads:
     def __init__(self) -> None:
         """None is known yet."""
         self._before: WeakSet[Thread] = WeakSet()
-        self._busy_before: WeakSet[Thread] = WeakSet()
         self._ours: WeakSet[Thread] = WeakSet()
 
     def start(self) -> None:
-        """The threads of this moment, and the jobs that they are at, are older than the test."""
+        """The threads of this moment are older than the test."""
         self._before = WeakSet(threading.enumerate())
-        busy = [thread for thread, home, doing in self._others() if home in _POOLS and doing is not _Doing.WAITING]
-        self._busy_before = WeakSet(thread for thread in busy if thread is not None)
 
     def add_ours(self, thread: Thread) -> None:
         """Leave a thread out: it says by other means whether it has something to do."""
@@ -71,18 +68,17 @@ class Threads:
 
     def are_at_work(self) -> bool:
         """
-        Whether there are threads that no timer may overtake: workers with a job, and threads that the test started.
+        Whether there are threads that no timer may overtake: those that the test started.
 
-        A daemon is left out: it is a service that lives as long as the process, and would hold the clock for ever.
+        A daemon is left out: it is a service that lives as long as the process, and would hold the clock for ever. The
+        worker of a pool is, too: its jobs are counted.
         """
         if threading.active_count() == 1:
             return False
-        for thread, home, doing in self._others():
-            if thread is not None and doing is _Doing.WAITING:
-                self._busy_before.discard(thread)  # its next job is a new one
-            if doing in (_Doing.WORKING, _Doing.TICKING) and self._is_work_of_test(thread, home):
-                return True
-        return False
+        return any(
+            doing in (_Doing.WORKING, _Doing.TICKING) and home not in _POOLS and self._is_work_of_test(thread)
+            for thread, home, doing in self._others()
+        )
 
     def are_alive(self) -> bool:
         """Whether there are threads that may yet call into the test's loop by themselves, or connect to it."""
@@ -92,9 +88,7 @@ class Threads:
             for thread, _home, doing in self._others()
         )
 
-    def _is_work_of_test(self, thread: Thread | None, home: str) -> bool:
-        if home in _POOLS:
-            return thread not in self._busy_before
+    def _is_work_of_test(self, thread: Thread | None) -> bool:
         return thread is not None and not thread.daemon and thread not in self._before
 
     def _others(self) -> Iterator[tuple[Thread | None, str, _Doing]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import os
 import socket
 import subprocess
@@ -228,7 +229,7 @@ def test_an_idle_worker_holds_nothing(virtual_time: VirtualTime, name: str) -> N
 
 
 def test_a_job_that_nobody_awaits_is_waited_for(virtual_time: VirtualTime) -> None:
-    """A job that calls into the loop by itself, and whose future was not given to the loop, is seen at work."""
+    """A job that calls into the loop by itself, and whose future was not given to the loop, is waited for, too."""
 
     async def wait() -> bool:
         loop, called = asyncio.get_running_loop(), asyncio.Event()
@@ -245,31 +246,33 @@ def test_a_job_that_nobody_awaits_is_waited_for(virtual_time: VirtualTime) -> No
     assert asyncio.run(wait())
 
 
-def test_a_job_from_before_the_test_holds_nothing_and_the_next_one_does() -> None:
-    """A service that occupies a worker since before the test is nobody's job; what the worker does after it is."""
-    started, stop, stopped = threading.Event(), threading.Event(), threading.Event()
+def test_a_job_that_was_given_up_is_waited_for(virtual_time: VirtualTime) -> None:
+    """A thread goes on after its future was cancelled, and what it does then is still to come."""
 
-    def serve() -> None:
-        started.set()
-        while not stop.wait(0.001):
-            pass
-        stopped.set()
-
-    async def wait(pool: concurrent.futures.ThreadPoolExecutor, clock: VirtualTime) -> bool:
-        passed = await passes_at_once(clock)
-        stop.set()
-        stopped.wait()
-        while clock._loops.outside.threads._busy_before:  # until the worker was seen without a job  # noqa: ASYNC110
-            await asyncio.sleep(1)
+    async def wait() -> bool:
         loop, called = asyncio.get_running_loop(), asyncio.Event()
 
         def call() -> None:
             take_a_while()
             loop.call_soon_threadsafe(called.set)
 
-        pool.submit(call)
-        await in_time(called.wait(), clock)
-        return passed
+        job = asyncio.ensure_future(asyncio.to_thread(call))
+        await asyncio.sleep(0)
+        job.cancel()
+        await in_time(called.wait(), virtual_time)
+        return await passes_at_once(virtual_time)
+
+    assert asyncio.run(wait())
+
+
+def test_a_job_from_before_the_test_holds_nothing() -> None:
+    """A service that occupies a worker of a pool since before the test is nobody's job."""
+    started, stop = threading.Event(), threading.Event()
+
+    def serve() -> None:
+        started.set()
+        while not stop.wait(0.001):
+            pass
 
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         pool.submit(serve)
@@ -277,7 +280,7 @@ def test_a_job_from_before_the_test_holds_nothing_and_the_next_one_does() -> Non
         clock = VirtualTime()
         clock.start()
         try:
-            assert asyncio.run(wait(pool, clock))
+            assert asyncio.run(passes_at_once(clock))
         finally:
             stop.set()
             clock.stop()
@@ -568,8 +571,9 @@ def test_a_timer_falls_due_among_many_small_events(virtual_time: VirtualTime) ->
     stop = threading.Event()
 
     def chatter() -> None:
-        while not stop.wait(0.001):
-            right.send(b".")
+        with contextlib.suppress(BrokenPipeError):  # once the loop has closed its end
+            while not stop.wait(0.001):
+                right.send(b".")
 
     async def wait() -> None:
         reader, writer = await asyncio.open_connection(sock=left)
