@@ -163,12 +163,16 @@ class LoopbackServer:
         return answer[0]
 
     def _close_ports(self, loop: asyncio.AbstractEventLoop) -> None:
+        # Accept no more, but let what is accepted get its transport, some turns later: a server that is closed in
+        # between loses the socket.
         for server in self._listening:
-            server.close()
-        # A connection that was just accepted has its transport some turns later.
+            for sock in server.sockets:
+                loop.remove_reader(sock.fileno())
         _after_turns(loop, _HOPS, partial(self._close_connections, loop))
 
     def _close_connections(self, loop: asyncio.AbstractEventLoop) -> None:
+        for server in self._listening:
+            server.close()
         for connection in list(self._connections.values()):
             connection.abort()
         _after_turns(loop, _HOPS, loop.stop)
