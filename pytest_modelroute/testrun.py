@@ -168,7 +168,7 @@ class TestRun:
             full: Whether to show the whole traceback of that.
 
         """
-        self.wire.settle()
+        self.wire.calls.settle()
         failures = self.wire.failures()
         if passed:
             # Also a missed limit whose failure the test caught.

@@ -92,7 +92,7 @@ class Attempt:
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> bool:
         """End; an exception of the code under test is kept, anything else goes on."""
         wire = self._bench.wire
-        wire.settle()
+        wire.calls.settle()
         # Rounded to the nanosecond that clocks count in, or a sum of floats would tip over a limit that is met exactly.
         self._elapsed = round(self._elapsed + wire.now - self._start, 9)
         wire.running = None

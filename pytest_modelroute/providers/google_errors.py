@@ -74,8 +74,8 @@ def retry_delay(body: bytes) -> float | None:
         error = mapping(read_error_object(body).get("error"))
     except MalformedExchange:
         return None
-    delay = str(_detail(error, "RetryInfo").get("retryDelay"))
-    return float(delay[:-1]) if re.fullmatch(r"\d+(\.\d+)?s", delay) else None
+    delays = (str(detail.get("retryDelay")) for detail in objects(error.get("details")) or ())
+    return next((float(delay[:-1]) for delay in delays if re.fullmatch(r"\d+(\.\d+)?s", delay)), None)
 
 
 def _details(failure: Failure) -> Iterator[dict[str, Any]]:

@@ -66,6 +66,9 @@ class ModelClient:
 
         """
         check_seconds("deadline", deadline)
+        check_seconds("ModelClient.timeout", timeout)
+        if type(retries) is not int or retries < 0:
+            raise ValueError(f"ModelClient.retries is a number of attempts, 0 or more, not {retries!r}")
         self.settings = settings
         self._http = http
         self._async_http = async_http
@@ -74,9 +77,6 @@ class ModelClient:
         self._keys = keys
         self._deadline = deadline
         self.clocks = Clocks(clock=clock, wall_clock=wall_clock, sleep=sleep, asleep=asleep)
-        check_seconds("ModelClient.timeout", timeout)
-        if type(retries) is not int or retries < 0:
-            raise ValueError(f"ModelClient.retries is a number of attempts, 0 or more, not {retries!r}")
         self._patience = Patience(retries=retries, timeout=timeout, clocks=self.clocks, prices=settings.prices())
 
     def send(self, alias: str, request: ModelRequest, *, context: RequestContext | None = None) -> ModelResponse:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
 from email.utils import parsedate_to_datetime
-from typing import Final
 
 import httpx
 
 from pytest_modelroute.errors import MalformedExchange, ProviderError, StreamFailed
 from pytest_modelroute.providers.failures import ErrorClass
-from pytest_modelroute.providers.language import Language, mapping, objects, read_object, read_wire_error, show
-
-_SECONDS: Final = re.compile(r"(\d+(?:\.\d+)?)s")
+from pytest_modelroute.providers.google_errors import retry_delay
+from pytest_modelroute.providers.language import Language, read_wire_error, show
 
 
 def error_of_response(response: httpx.Response, language: Language, model: str, wall_now: float) -> ProviderError:
@@ -83,8 +80,8 @@ def retry_after(response: httpx.Response, wall_now: float) -> float | None:
     seconds = _number(header)
     if seconds is None and header is not None:
         seconds = _until(header, wall_now)
-    if seconds is None and header is None:
-        seconds = _in_body(response)
+    if seconds is None and header is None and b"RetryInfo" in response.content:
+        seconds = retry_delay(response.content)
     return None if seconds is None else max(0.0, seconds)
 
 
@@ -103,17 +100,3 @@ def _until(date: str, wall_now: float) -> float | None:
     except (ValueError, OverflowError):
         return None
     return seconds if seconds > 0 else None
-
-
-def _in_body(response: httpx.Response) -> float | None:
-    if b"RetryInfo" not in response.content:
-        return None
-    try:
-        error = mapping(read_object(response.content, what="an error").get("error"))
-    except MalformedExchange:
-        return None
-    for detail in objects(error.get("details")) or ():
-        found = _SECONDS.fullmatch(str(detail.get("retryDelay")))
-        if found:
-            return float(found[1])
-    return None

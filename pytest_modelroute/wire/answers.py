@@ -169,15 +169,14 @@ def _break(language: Language, request: ProviderRequest, fault: BrokenReply, lat
     good = [] if whole.frames is None else list(whole.frames[: fault.after])
     if fault.how == "error":
         assert fault.kind is not None  # noqa: S101 - it has a class, for the type checker
-        failure = Failure(kind=fault.kind, message=f"scripted: {fault.kind}")
+        message = f"scripted: {fault.kind}"
         if whole.frames is None:
-            error = language.write_error(failure)
-            headers = {**_JSON, **error.headers}
-            return Answer(delay=latency, status=error.status, headers=headers, body=error.body, kind=fault.kind)
+            return _refuse(language, Refusal(name=fault.name, kind=fault.kind, message=message), latency)
+        failure = Failure(kind=fault.kind, message=message)
         good.append((whole.frames[fault.after][0], language.write_stream_error(failure)))
     elif fault.how == "corrupted":
         if whole.frames is None:
-            return replace(whole, body=whole.body[: len(whole.body) // 2], kind=fault.kind, usage=whole.usage)
+            return replace(whole, body=whole.body[: len(whole.body) // 2], kind=fault.kind)
         gap, frame = whole.frames[fault.after]
         good += [(gap, _corrupt(frame)), *whole.frames[fault.after + 1 :]]
     elif whole.frames is None:

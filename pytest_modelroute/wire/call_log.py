@@ -133,7 +133,7 @@ class CallLog(Sequence[ProviderCall]):
 
     def __init__(self, calls: Iterable[ProviderCall] = (), *, steps: Iterable[str] = ()) -> None:
         """A log that holds these calls already; `steps` are the declared ones, empty where none are."""
-        self.settle: Callable[[], None] = _nothing
+        self.settle: Callable[[], None] = nothing
         self._all = list(calls)
         self._steps = frozenset(steps)
 
@@ -226,7 +226,7 @@ class CallLog(Sequence[ProviderCall]):
         return "\n".join([lines[0], *([f"... {hidden} earlier calls"] if hidden else []), *lines[1:]])
 
 
-def _nothing() -> None:
+def nothing() -> None:
     """Where no server runs, nothing is to be waited for."""
 
 

@@ -187,7 +187,8 @@ class ScriptedConnection(asyncio.Protocol):
         elif found is None:
             self._reset()
         else:
-            headers = [*found.headers, (b"content-length", str(len(found.body)).encode())]
+            headers = [(name, value) for name, value in found.headers if name.lower() != b"connection"]
+            headers.append((b"content-length", str(len(found.body)).encode()))
             self._send_whole(found.status, headers, found.body)
 
     def _play(self, exchange: Exchange, answer: Answer) -> None:

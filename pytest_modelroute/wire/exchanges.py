@@ -41,7 +41,6 @@ class Wire:
         running: The label of the case that an evaluation is at, for calls that carry none.
         unlabelled_is_ambiguous: Whether several cases are under way at once.
         served: The port on 127.0.0.1 -> the provider's name, where scripts stand behind a real server.
-        settle: Waits until what clients have done by now is in the log.
 
     """
 
@@ -64,7 +63,6 @@ class Wire:
         self.running: Label | None = None
         self.unlabelled_is_ambiguous = False
         self.served: dict[int, str] = {}
-        self.settle: Callable[[], None] = lambda: None
         self._prices = prices
         self._hosts = dict(provider_hosts)
         self._failures: list[str] = []

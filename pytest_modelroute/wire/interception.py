@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -21,11 +21,10 @@ from typing import Any, ClassVar
 import httpx
 from respx import MockRouter
 from respx.mocks import Mocker
-from respx.models import AllMockedAssertionError, PassThrough
 
 from pytest_modelroute.wire.aiohttp_memory import AiohttpMemory
 from pytest_modelroute.wire.exchanges import Exchange, Wire
-from pytest_modelroute.wire.own_routes import OwnRoutes
+from pytest_modelroute.wire.own_routes import OwnRoutes, Reply
 
 _LIBRARIES = tuple(name for name in ("httpx", "httpx2") if find_spec(name) is not None)
 
@@ -40,7 +39,7 @@ class WireMocker(Mocker):
         for transport in ("HTTPTransport", "AsyncHTTPTransport")
     ]
     target_methods: ClassVar[list[str]] = ["handle_request", "handle_async_request"]
-    wires: ClassVar[list[tuple[Wire, MockRouter]]] = []
+    wires: ClassVar[list[tuple[Wire, OwnRoutes]]] = []
 
     @classmethod
     def mock(cls, spec: Any) -> Any:
@@ -48,12 +47,13 @@ class WireMocker(Mocker):
         library = sys.modules[spec.__module__.partition(".")[0]]
 
         def handle_request(transport: Any, request: Any) -> Any:
-            wire, router = cls.wires[-1]
+            wire, routes = cls.wires[-1]
             exchange = _open(wire, request, library, request.read)
             if exchange is None:
-                if len(router.routes):
-                    with _own_route(request, library):
-                        return _translate(router.handler(_as_httpx(request)), library)
+                with _raising_in(library, request):
+                    reply = routes.answer(_as_httpx(request)) if routes else None
+                if reply is not None:
+                    return _translate(reply, library)
                 with _passing_on(wire, transport, request):
                     return spec(transport, request)
             if exchange.answer is None:
@@ -62,15 +62,14 @@ class WireMocker(Mocker):
             return _run(_respond(exchange, request, library), exchange.wire.sleep)
 
         async def handle_async_request(transport: Any, request: Any) -> Any:
-            wire, router = cls.wires[-1]
+            wire, routes = cls.wires[-1]
             await request.aread()
             exchange = _open(wire, request, library, lambda: request.content)
             if exchange is None:
-                if len(router.routes):
-                    with _own_route(request, library):
-                        reply = await router.async_handler(_as_httpx(request))
-                        await reply.aread()
-                        return _translate(reply, library)
+                with _raising_in(library, request):
+                    reply = await routes.aanswer(_as_httpx(request)) if routes else None
+                if reply is not None:
+                    return _translate(reply, library)
                 with _passing_on(wire, transport, request):
                     return await spec(transport, request)
             if exchange.answer is None:
@@ -95,7 +94,7 @@ class Interception:
         """Begin to listen."""
         for library in _LIBRARIES:
             import_module(f"{library}._transports.default")
-        WireMocker.wires.append((self._wire, self.http))
+        WireMocker.wires.append((self._wire, self.routes))
         self.http.start()
         self._aiohttp.start()
 
@@ -103,7 +102,7 @@ class Interception:
         """Stop listening."""
         self._aiohttp.stop()
         self.http.stop(quiet=True)
-        WireMocker.wires.remove((self._wire, self.http))
+        WireMocker.wires.remove((self._wire, self.routes))
 
 
 def _open(wire: Wire, request: Any, library: ModuleType, body: Callable[[], bytes]) -> Exchange | None:
@@ -121,31 +120,22 @@ def _open(wire: Wire, request: Any, library: ModuleType, body: Callable[[], byte
 
 
 @contextmanager
-def _own_route(request: Any, library: Any) -> Generator[None]:
-    """
-    Let the test's own respx routes answer a request that calls no model.
-
-    What is raised in them is raised in the client's library. A request that no route matches, or that a route lets
-    pass, goes on behind this block.
-    """
-    with suppress(AllMockedAssertionError, PassThrough):
-        try:
-            yield
-        except httpx.RequestError as error:
-            kind = getattr(library, type(error).__name__, library.RequestError)
-            raise kind(str(error), request=request) from None
+def _raising_in(library: Any, request: Any) -> Generator[None]:
+    """What the test's own respx routes raise is raised in the client's library."""
+    try:
+        yield
+    except httpx.RequestError as error:
+        kind = getattr(library, type(error).__name__, library.RequestError)
+        raise kind(str(error), request=request) from None
 
 
 def _as_httpx(request: Any) -> httpx.Request:
     return httpx.Request(request.method, str(request.url), headers=request.headers.raw, content=request.content)
 
 
-def _translate(reply: httpx.Response, library: Any) -> Any:
-    """A route's reply in the client's library; its content is decoded already."""
-    content = reply.read()
-    coded = (b"content-encoding", b"content-length", b"transfer-encoding")
-    headers = [(name, value) for name, value in reply.headers.raw if name.lower() not in coded]
-    return library.Response(reply.status_code, headers=headers, content=content)
+def _translate(reply: Reply, library: Any) -> Any:
+    """A route's reply in the client's library."""
+    return library.Response(reply.status, headers=reply.headers, content=reply.body)
 
 
 def _passing_on(wire: Wire, transport: Any, request: Any) -> AbstractContextManager[None]:

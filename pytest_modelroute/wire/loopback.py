@@ -19,6 +19,7 @@ from typing import Any, Final, cast
 
 from pytest_modelroute.errors import ScriptError
 from pytest_modelroute.wire.addresses import HOST
+from pytest_modelroute.wire.call_log import nothing
 from pytest_modelroute.wire.connection import ScriptedConnection
 from pytest_modelroute.wire.endpoint import Endpoint
 from pytest_modelroute.wire.exchanges import Wire
@@ -101,7 +102,7 @@ class LoopbackServer:
         if loop is None or thread is None:
             return
         self._loop = None
-        self._wire.settle = self._wire.calls.settle = lambda: None
+        self._wire.calls.settle = nothing
         loop.call_soon_threadsafe(self._close_ports, loop)
         thread.join(_PATIENCE_S)
         if thread.is_alive():
@@ -137,7 +138,7 @@ class LoopbackServer:
         if self._wire.clock is not None:
             # Else a client's idle connection would keep the test's loop in real time.
             self._wire.clock.idle_peer(self.is_idle, thread=self._thread)
-        self._wire.settle = self._wire.calls.settle = self.settle
+        self._wire.calls.settle = self.settle
         return loop
 
     def _break_down(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import httpx
     from respx import MockRouter
 
-_OF_THE_MESSAGE: Final = (b"content-encoding", b"content-length", b"transfer-encoding", b"connection")
+_OF_THE_MESSAGE: Final = (b"content-encoding", b"content-length", b"transfer-encoding")
 "Headers that say how a body was sent, and not what it is."
 
 
@@ -26,7 +26,7 @@ class Reply:
 
 
 class OwnRoutes:
-    """A respx router, asked without its transport: by the connections of clients that respx does not know."""
+    """A respx router, asked without its transport, for whichever client a request came from."""
 
     def __init__(self, router: MockRouter) -> None:
         """Ask this router."""

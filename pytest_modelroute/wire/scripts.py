@@ -229,7 +229,7 @@ class Script:
         try:
             outcome = stage.outcome(call, stage.used - 1)
             latency = stage.latency(call) if callable(stage.latency) else stage.latency
-            _check_latency(latency)
+            _check_seconds("latency", latency)
             _check_pace(latency, stage.ttft)
             return self._read(outcome, stage, latency, call, language)
         except Exception as error:
@@ -346,17 +346,16 @@ def _check_pieces(source: object, chunks: int | tuple[str, ...] | None) -> None:
         raise ScriptError(f"chunks={list(chunks)!r} are not the text {text!r} in pieces")
 
 
-def _check_latency(value: object) -> None:
+def _check_seconds(name: str, value: object) -> None:
     if not is_seconds(value):
-        raise ScriptError(f"latency={value!r}: seconds, 0 or more, were expected")
+        raise ScriptError(f"{name}={value!r}: seconds, 0 or more, were expected")
 
 
 def _check_pace(latency: Seconds, ttft: float | None) -> None:
-    value: Any
-    for name, value in (("latency", latency), ("ttft", ttft)):
-        if value is None or callable(value):
-            continue
-        if not is_seconds(value):
-            raise ScriptError(f"{name}={value!r}: seconds, 0 or more, were expected")
-    if ttft is not None and not callable(latency) and ttft > latency:
+    if not callable(latency):
+        _check_seconds("latency", latency)
+    if ttft is None:
+        return
+    _check_seconds("ttft", ttft)
+    if not callable(latency) and ttft > latency:
         raise ScriptError(f"ttft={ttft!r} is longer than latency={latency!r}, the time until the reply is complete")

@@ -113,9 +113,8 @@ class Watch:
             if task in self._told or task.done() or task.cancelling() or not inspect.iscoroutine(task.get_coro()):
                 continue
             maker = self._made[task]
-            if (
-                maker is not None
-            ):  # what a library makes by itself, such as for a visitor of a server, is its own affair
+            # What a library makes by itself, such as for a visitor of a server, is its own affair.
+            if maker is not None:
                 self._told.add(task)
                 wait = f"{describe_wait(task)}{until}"
                 self._left.append(f"{task.get_name()!r} ({coroutine_name(task)}), made at {site(maker)}, {wait}")

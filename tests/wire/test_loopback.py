@@ -180,7 +180,7 @@ def test_a_call_that_waits_at_the_end_of_the_test_is_ended(failing: tuple[TestRu
     with connected(scripts.url("openai")) as connection:
         connection.request("POST", "/v1/chat/completions", body_of())
         assert run.wire.calls[0].latency_s is None
-        run.wire.settle()
+        run.wire.calls.settle()
         _server_of(scripts).stop()
         with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
             connection.getresponse()
