@@ -301,7 +301,8 @@ def test_a_ladder_that_leads_nowhere_is_refused() -> None:
 def test_a_budget_needs_no_tiers() -> None:
     """It is a limit then, without a ladder."""
     settings = Settings(models={"one": _model("gpt-one")})
-    ModelRouter(settings, client=ModelClient(settings, keys={}), budget=BudgetTracker(1))
+    budget = BudgetTracker(1)
+    assert ModelRouter(settings, client=ModelClient(settings, keys={}), budget=budget).budget is budget
 
 
 # Laws

@@ -22,11 +22,9 @@ import pytest
 
 from pytest_modelroute import MockProviders, VirtualTime
 from pytest_modelroute.wire import virtual_outside
-from pytest_modelroute.wire import virtual_time as virtual_time_module
+from tests.wire.beside_the_loop import A_WHILE, passes_at_once, real_time, serving
 
 Serve = Callable[[Callable[[BaseHTTPRequestHandler], None]], str]
-A_WHILE = 0.05
-"Seconds of real time that something outside takes: far more than a jump, which takes none."
 CHILD = f"import time; time.sleep({A_WHILE}); print('done')"
 
 
@@ -34,11 +32,6 @@ def take_a_while() -> str:
     """Work outside of the loop, in real time."""
     threading.Event().wait(A_WHILE)
     return "done"
-
-
-def real_time() -> float:
-    """The clock on the wall."""
-    return float(virtual_time_module._REAL["monotonic"]())
 
 
 async def in_time(work: Awaitable[Any], clock: VirtualTime) -> Any:
@@ -49,36 +42,11 @@ async def in_time(work: Awaitable[Any], clock: VirtualTime) -> Any:
     return result
 
 
-async def passes_at_once(clock: VirtualTime) -> bool:
-    """Whether a sleep takes virtual time and no real time."""
-    before, real = clock.now, real_time()
-    await asyncio.sleep(10)
-    assert clock.now == before + 10
-    return real_time() - real < 5
-
-
 @pytest.fixture
 def slow_server() -> Iterator[tuple[str, int]]:
     """A server in a plain thread that answers every message after a while of real time."""
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def answer(connection: socket.socket) -> None:
-        with connection:
-            while connection.recv(1000):
-                connection.sendall(take_a_while().encode())
-
-    def serve() -> None:
-        while True:
-            try:
-                connection, _address = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=answer, args=(connection,), daemon=True).start()
-
-    threading.Thread(target=serve, daemon=True).start()
-    yield listener.getsockname()
-    listener.shutdown(socket.SHUT_RDWR)
-    listener.close()
+    with serving(lambda _message: take_a_while().encode()) as address:
+        yield address
 
 
 def test_a_reply_over_a_stream_is_waited_for(virtual_time: VirtualTime, slow_server: tuple[str, int]) -> None:

@@ -22,24 +22,10 @@ import pytest
 
 from pytest_modelroute import VirtualTime
 from pytest_modelroute.errors import VirtualTimeError
-from pytest_modelroute.wire import virtual_time as virtual_time_module
 from pytest_modelroute.wire.virtual_sockets import Sockets
+from tests.wire.beside_the_loop import A_WHILE, passes_at_once, real_time, serving
 
 Serve = Callable[[Callable[[BaseHTTPRequestHandler], None]], str]
-A_WHILE = 0.05
-
-
-def real_time() -> float:
-    """The clock on the wall."""
-    return float(virtual_time_module._REAL["monotonic"]())
-
-
-async def passes_at_once(clock: VirtualTime) -> bool:
-    """Whether a sleep takes virtual time and no real time."""
-    before, real = clock.now, real_time()
-    await asyncio.sleep(10)
-    assert clock.now == before + 10
-    return real_time() - real < 5
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -53,25 +39,8 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 @pytest.fixture
 def echo_in_thread() -> Iterator[tuple[str, int]]:
     """A server in a plain thread that answers everything at once, and keeps its connections."""
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def answer(connection: socket.socket) -> None:
-        with connection:
-            while data := connection.recv(100):
-                connection.sendall(data)
-
-    def serve() -> None:
-        while True:
-            try:
-                connection, _address = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=answer, args=(connection,), daemon=True).start()
-
-    threading.Thread(target=serve, daemon=True).start()
-    yield listener.getsockname()
-    listener.shutdown(socket.SHUT_RDWR)
-    listener.close()
+    with serving(lambda data: data) as address:
+        yield address
 
 
 def test_a_server_that_nobody_can_call_holds_nothing(virtual_time: VirtualTime) -> None:
