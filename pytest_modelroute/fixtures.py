@@ -79,6 +79,13 @@ def begin_test(item: pytest.Item) -> Callable[[bool], None]:
     return end_test
 
 
+def our_errors() -> type[Exception]:
+    """What this package raises; looked up where something was raised, since every pytest run passes the places."""
+    from pytest_modelroute.errors import ModelRouteError
+
+    return ModelRouteError
+
+
 def _warn(item: pytest.Item, report: str) -> bool:
     """Warn in the name of a test; False where the project has made such a warning an error."""
     from pytest_modelroute.errors import ModelrouteWarning

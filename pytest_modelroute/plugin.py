@@ -22,6 +22,7 @@ from pytest_modelroute.fixtures import (
     call_log,
     evaluate_step,
     mock_providers,
+    our_errors,
     virtual_time,
 )
 
@@ -56,7 +57,6 @@ def pytest_configure(config: pytest.Config) -> None:
         "judges a step by; limits left out come from [tool.modelroute.thresholds.<step>].",
     )
     from pytest_modelroute.discovery import SettingsFiles
-    from pytest_modelroute.errors import ModelRouteError
 
     explicit = config.getoption("modelroute_config")
     files = SettingsFiles(None if explicit is None else (config.invocation_params.dir / explicit).resolve())
@@ -65,14 +65,12 @@ def pytest_configure(config: pytest.Config) -> None:
         path = (config.invocation_params.dir / argument.partition("::")[0]).resolve()
         try:
             files.at(path if path.is_dir() else path.parent)
-        except ModelRouteError as error:
+        except our_errors() as error:
             raise pytest.UsageError(str(error)) from None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Check the settings of every folder with tests, and every marker, before anything runs."""
-    from pytest_modelroute.errors import ModelRouteError
-
     files = config.stash[SETTINGS]
     problems: dict[str, pytest.Item] = {}
     for item in items:
@@ -81,7 +79,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             settings = files.at(item.path.parent)
             if marks:
                 item.stash[THRESHOLDS] = _read_marks(marks, settings)
-        except ModelRouteError as error:
+        except our_errors() as error:
             item.stash[PROBLEM] = f"{item.nodeid}: {error}" if marks else str(error)
             problems.setdefault(item.stash[PROBLEM], item)
     if problems and hasattr(config, "workerinput"):

@@ -42,6 +42,22 @@ def test_a_run_that_does_not_use_it_loads_nothing_heavy(pytester: pytest.Pyteste
     run("-s", inprocess=False).stdout.fnmatch_lines(["*LOADED []*"])
 
 
+def test_a_run_that_does_not_use_it_loads_three_modules_of_ours(pytester: pytest.Pytester, run: Run) -> None:
+    """The hooks, the fixtures, and the search for settings."""
+    pytester.makeconftest(
+        """
+        import sys
+
+        def pytest_unconfigure():
+            print("LOADED", *sorted(name for name in sys.modules if name.startswith("pytest_modelroute.")))
+        """
+    )
+    pytester.makepyfile("def test_nothing():\n    pass\n")
+    run("-s", inprocess=False).stdout.fnmatch_lines(
+        ["*LOADED pytest_modelroute.discovery pytest_modelroute.fixtures pytest_modelroute.plugin"]
+    )
+
+
 def test_a_run_that_does_not_use_it_prints_nothing(pytester: pytest.Pytester, run: Run) -> None:
     """The output is the same as without the plugin."""
     pytester.makepyfile("def test_nothing():\n    pass\n")
