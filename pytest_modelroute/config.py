@@ -6,11 +6,12 @@ The same models serve from code: `Settings(models={...}, steps={...})`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -127,12 +128,45 @@ class BudgetSettings(_Table):
         return ladder
 
 
+class RecordingSettings(_Table):
+    """How calls are recorded, matched and kept free of secrets."""
+
+    ignore_paths: tuple[str, ...] = ()
+    "JSON paths of request bodies that change from run to run, and do not tell requests apart: $.user, $.metadata.*"
+    ignore_query: tuple[str, ...] = ()
+    "Names of query parameters that do not tell requests apart."
+    errors: bool = False
+    "Whether replies other than 2xx are saved too."
+    keep_headers: tuple[str, ...] = ()
+    "Names of headers that are kept beyond those that clients need."
+    patterns: tuple[str, ...] = ()
+    "Regular expressions of further secrets."
+    redact: str | None = None
+    "package.module:function, which is given every text that would be saved and returns it without secrets."
+    max_age_days: int = Field(default=180, ge=1)
+    "From which age on a recording is stale."
+    stale: Literal["report", "fail"] = "report"
+    "What a stale recording does: it is reported at the end of the run, or fails the test that replays it."
+
+    @field_validator("patterns")
+    @classmethod
+    def _patterns_compile(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in patterns:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+        return patterns
+
+
 class Settings(_Table):
     """Everything that may be set; every part is optional."""
 
     router: str | None = None
     "package.module:factory of the router under test."
     cassettes: str = "cassettes"
+    "The folder of recordings, beside the settings file."
+    recording: RecordingSettings = Field(default_factory=RecordingSettings)
     baseline: str = "modelroute-baseline.json"
     allow_hosts: tuple[str, ...] = ()
     "Exact names of hosts that tests with scripted providers may reach."
@@ -312,7 +346,12 @@ _TABLE_TYPES = ("model_type", "model_attributes_type", "mapping_type", "dict_typ
 
 
 def _fields_at(location: list[str]) -> Iterable[str]:
-    tables: dict[str, type[BaseModel]] = {"models": ModelSettings, "steps": StepSettings, "budget": BudgetSettings}
+    tables: dict[str, type[BaseModel]] = {
+        "models": ModelSettings,
+        "steps": StepSettings,
+        "budget": BudgetSettings,
+        "recording": RecordingSettings,
+    }
     table = tables.get(location[0], Settings) if location else Settings
     return table.model_fields
 

@@ -8,6 +8,9 @@ The exceptions of the package, in one tree.
     +-- ScoreError                      a scorer returned something that is not a score
     +-- EvaluationError                 a step cannot be evaluated as asked
     +-- ScriptError                     a scripted reply or fault is described wrongly
+    +-- CassetteError                   a cassette, or its journal, cannot be read, written or trusted
+    |   +-- SecretsRemain               a cassette was not saved, since it would hold a secret
+    +-- RecordingError                  a call cannot be recorded: no key, over the cap, not to be looked into
     +-- MalformedExchange               a request or reply is not in the provider's format
     |   +-- StreamFailed                an answer that began well ended in the provider's error
     +-- PriceUnknown                    a model has no price
@@ -19,6 +22,7 @@ The exceptions of the package, in one tree.
     +-- MissingExtra                    an optional package is not installed
     +-- NetworkBlocked                  (also a ConnectionRefusedError) a connection left this machine
     UnscriptedCall                      (a BaseException) no script answers a call
+    UnrecordedCall                      (a BaseException) no cassette answers a call
     ScriptRaised                        (a BaseException) the function of a script raised
     WaitsForEver                        (a BaseException) nothing is left that could wake the event loop
     ModelrouteWarning                   (a UserWarning) code that would do harm in life, and that virtual time saw
@@ -58,6 +62,18 @@ class EvaluationError(ModelRouteError):
 
 class ScriptError(ModelRouteError):
     """A script is described wrongly, or can never match."""
+
+
+class CassetteError(ModelRouteError):
+    """A cassette cannot be read, written or trusted; the message names the file, the line and the interaction."""
+
+
+class SecretsRemain(CassetteError):
+    """A cassette was not saved, since it would hold a secret; the message says where, and never shows it."""
+
+
+class RecordingError(ModelRouteError):
+    """A call cannot be recorded: a key is missing, the cap is reached, or its body cannot be looked into."""
 
 
 class MalformedExchange(ModelRouteError):
@@ -188,6 +204,10 @@ class NetworkBlocked(ModelRouteError, ConnectionRefusedError):
 
 class UnscriptedCall(BaseException):
     """A provider was called and no script answers; derives from BaseException so that no fallback hides it."""
+
+
+class UnrecordedCall(BaseException):
+    """A call that the cassette does not hold; derives from BaseException so that no fallback hides it."""
 
 
 class ScriptRaised(BaseException):

@@ -17,16 +17,17 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "providers": {"errors"},
     "wire": {"errors", "providers"},
+    "cassettes": {"errors", "providers", "wire"},
     "evaluation": {"errors", "wire"},
     "tables": {"errors"},
     "config": {"errors", "tables", "providers", "evaluation"},
     "discovery": {"errors", "tables", "config"},
     "router": {"errors", "providers", "config"},
-    "report": {"errors", "evaluation", "wire"},
-    "testrun": {"errors", "providers", "wire", "evaluation", "config", "report"},
+    "report": {"errors", "evaluation", "wire", "cassettes"},
+    "testrun": {"errors", "providers", "wire", "cassettes", "evaluation", "config", "report"},
     "faults": {"wire"},
-    "plugin": {"errors", "discovery", "evaluation", "testrun", "report", "fixtures"},
-    "fixtures": {"errors", "discovery", "evaluation", "testrun", "report", "wire"},
+    "plugin": {"errors", "discovery", "evaluation", "testrun", "report", "fixtures", "cassettes"},
+    "fixtures": {"errors", "discovery", "evaluation", "testrun", "report", "wire", "cassettes"},
 }
 "Room -> the rooms it may import, also in function bodies and for types alone."
 ON_THE_GROUND = ("evaluation.statistics", "evaluation.thresholds", "evaluation.routes")

@@ -102,7 +102,7 @@ def test_an_unknown_key_names_the_nearest(tables: dict[str, Any], key: str, near
         (
             {"zzz": 1},
             "zzz",
-            "router, cassettes, baseline, allow_hosts, tiers, models, steps, thresholds, budget",
+            "router, cassettes, recording, baseline, allow_hosts, tiers, models, steps, thresholds, budget",
         ),
         (
             {"models": {"small": {"model": "m", "zzz": 1}}},
