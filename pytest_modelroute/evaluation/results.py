@@ -102,7 +102,7 @@ class Latency:
     max_ms: float
     mean_ms: float
     mean_interval_ms: Interval
-    clock: Literal["virtual", "real"]
+    clock: Literal["virtual", "real", "recorded"]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -115,7 +115,7 @@ class StepEvaluation:
 
     step: str | None
     results: Sequence[CaseResult]
-    clock: Literal["virtual", "real"]
+    clock: Literal["virtual", "real", "recorded"]
     routes: Routes = field(default_factory=Routes, repr=False)
 
     def __repr__(self) -> str:

@@ -28,7 +28,8 @@ import httpx
 from pytest_modelroute.errors import VirtualTimeError
 from pytest_modelroute.providers.registry import language_for
 from pytest_modelroute.wire.connection import Incoming, ScriptedConnection
-from pytest_modelroute.wire.exchanges import Exchange, Wire
+from pytest_modelroute.wire.exchange import Exchange
+from pytest_modelroute.wire.exchanges import Wire
 from pytest_modelroute.wire.memory import ClientEnd
 from pytest_modelroute.wire.own_routes import OwnRoutes, Reply
 

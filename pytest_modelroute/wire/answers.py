@@ -30,8 +30,8 @@ class Answer:
     "A body that comes in pieces: (seconds since the piece before, bytes); None for one that comes whole."
     breaks: Literal["refused", "reset", "silent", "cut", "stalled"] | None = None
     "How the transport fails: the first three before any response, the others after the last piece."
-    kind: ErrorClass | None = None
-    "The error class that it shows; None for a good answer."
+    kind: str | None = None
+    "The error class that it shows, `malformed` or `cut off`; None for a good answer."
     retry_date_s: float | None = None
     "Seconds from the answer on that its Retry-After names as a date."
     reply: ProviderReply | None = None

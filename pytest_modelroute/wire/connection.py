@@ -20,7 +20,7 @@ from urllib.parse import unquote
 import h11
 
 from pytest_modelroute.wire.answers import Answer
-from pytest_modelroute.wire.exchanges import Exchange
+from pytest_modelroute.wire.exchange import Exchange
 from pytest_modelroute.wire.own_routes import Reply
 
 _RESET_ON_CLOSE: Final = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)

@@ -19,7 +19,8 @@ from pytest_modelroute.providers.language import write_object
 from pytest_modelroute.providers.registry import language_for, provider_behind
 from pytest_modelroute.wire.addresses import HOST
 from pytest_modelroute.wire.connection import Incoming, ScriptedConnection
-from pytest_modelroute.wire.exchanges import Exchange, Wire
+from pytest_modelroute.wire.exchange import Exchange
+from pytest_modelroute.wire.exchanges import Wire
 from pytest_modelroute.wire.own_routes import OwnRoutes, Reply
 from pytest_modelroute.wire.places import script_traceback
 

@@ -1,10 +1,10 @@
-"""One test's wire: what is sent becomes an exchange, is logged, and is answered by a script where there are scripts."""
+"""One test's wire: what is sent becomes an exchange, is logged, and is answered by a script or a recording."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from email.utils import formatdate
@@ -12,21 +12,29 @@ from itertools import count
 from math import ceil
 from typing import Final, Literal
 
-from pytest_modelroute.errors import MalformedExchange, StreamFailed, UnscriptedCall, VirtualTimeError
+from pytest_modelroute.errors import (
+    MalformedExchange,
+    UnrecordedCall,
+    UnscriptedCall,
+    VirtualTimeError,
+)
 from pytest_modelroute.providers.exchange import ProviderRequest
-from pytest_modelroute.providers.language import Language, read_stream, read_wire_error
+from pytest_modelroute.providers.language import Language
 from pytest_modelroute.providers.prices import PriceBook
 from pytest_modelroute.providers.registry import LANGUAGES, language_for, provider_at, provider_behind
 from pytest_modelroute.wire.answers import Answer
 from pytest_modelroute.wire.call_log import CallLog, ProviderCall
+from pytest_modelroute.wire.exchange import Exchange
 from pytest_modelroute.wire.labels import Label, current_label
 from pytest_modelroute.wire.network_guard import NetworkGuard
 from pytest_modelroute.wire.places import script_traceback
+from pytest_modelroute.wire.recorded import Pairs, Played, Recordings, Sent, Take, replayed
 from pytest_modelroute.wire.scripted import MockProviders
 from pytest_modelroute.wire.virtual_time import VirtualTime
 
 _real_perf_counter = time.perf_counter
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost"})
+_ERRORS: Final = {UnscriptedCall: "unscripted", UnrecordedCall: "unrecorded"}
 
 
 class Wire:
@@ -35,11 +43,13 @@ class Wire:
 
     Attributes:
         calls: The log.
-        scripts: The scripted providers; None where replies come from the network.
+        scripts: The scripted providers; None where there are none.
+        recordings: The recorded providers, asked where no script answers; without both, replies come from the network.
         guard: The network guard; None where the network is open.
         clock: Virtual time; None where time is real.
         running: The label of the case that an evaluation is at, for calls that carry none.
         unlabelled_is_ambiguous: Whether several cases are under way at once.
+        speed: How much faster than recorded latencies pass where time is real; None where they are not waited for.
         served: The port on 127.0.0.1 -> the provider's name, where scripts stand behind a real server.
 
     """
@@ -58,11 +68,14 @@ class Wire:
         """
         self.calls = CallLog(steps=steps)
         self.scripts: MockProviders | None = None
+        self.recordings: Recordings | None = None
         self.guard: NetworkGuard | None = None
         self.clock: VirtualTime | None = None
         self.running: Label | None = None
         self.unlabelled_is_ambiguous = False
         self.served: dict[int, str] = {}
+        self.speed: float | None = None
+        self._skipped = 0.0
         self._prices = prices
         self._hosts = dict(provider_hosts)
         self._failures: list[str] = []
@@ -72,24 +85,42 @@ class Wire:
     @property
     def now(self) -> float:
         """Seconds since the test began, on the clock of this test."""
-        return _real_perf_counter() - self._real_start if self.clock is None else self.clock.now
+        return self.real_now + self._skipped if self.clock is None else self.clock.now
 
     @property
-    def clock_name(self) -> Literal["virtual", "real"]:
-        """Virtual or real, as reports say it."""
-        return "real" if self.clock is None else "virtual"
+    def real_now(self) -> float:
+        """Seconds since the test began, on the machine's clock."""
+        return _real_perf_counter() - self._real_start
+
+    @property
+    def clock_name(self) -> Literal["virtual", "real", "recorded"]:
+        """Virtual, real or recorded, as reports say it: where the latencies come from that are judged."""
+        if self.clock is None and self.speed is None:
+            return "real"
+        return "virtual" if self.recordings is None else "recorded"
 
     def sleep(self, seconds: float) -> None:
         """Let a latency pass."""
-        (time.sleep if self.clock is None else self.clock.sleep)(seconds)
+        (self._pass_real if self.clock is None else self.clock.sleep)(seconds)
 
     async def asleep(self, seconds: float) -> None:
         """Let a latency pass for the running task."""
         try:
-            await (asyncio.sleep if self.clock is None else self.clock.asleep)(seconds)
+            await (self._apass_real if self.clock is None else self.clock.asleep)(seconds)
         except VirtualTimeError as error:
             self.fail(str(error))
             raise
+
+    def _pass_real(self, seconds: float) -> None:
+        """What is not waited for in full is counted all the same: a replayed latency never passes for a shorter one."""
+        waited = seconds / self.speed if self.speed else 0.0
+        self._skipped += seconds - waited
+        time.sleep(waited)
+
+    async def _apass_real(self, seconds: float) -> None:
+        waited = seconds / self.speed if self.speed else 0.0
+        self._skipped += seconds - waited
+        await asyncio.sleep(waited)
 
     def fail(self, message: str) -> None:
         """Remember something that fails the test, whatever the code under test makes of it."""
@@ -129,6 +160,7 @@ class Wire:
         body: Callable[[], bytes],
         client: str,
         port: int | None = None,
+        headers: Callable[[], Pairs] = tuple,
     ) -> Exchange | None:
         """
         Log a request and find its answer; None for a request that is no call of a model.
@@ -136,6 +168,7 @@ class Wire:
         Raises:
             UnscriptedCall: Providers are scripted and no script answers.
             ScriptRaised: The function of a script raised.
+            UnrecordedCall: Providers are recorded and no recording answers.
 
         """
         provider = self._provider(host, port)
@@ -146,16 +179,48 @@ class Wire:
         if request is None:
             return None
         call = self._log(language, provider or language.provider, url, request, client)
-        if self.scripts is None:
-            call.answered_by = "network"
-            return Exchange(self, call, language, None)
         try:
-            answer = self._date(self.scripts.answer(call, language))
+            answer, take = self._answer(call, language, lambda: Sent(method, url, host, headers(), body(), client))
         except BaseException as error:
-            call.error = "unscripted" if isinstance(error, UnscriptedCall) else "script raised"
+            call.error = _ERRORS.get(type(error), "script raised")
             self.fail((str(error) or type(error).__name__) + script_traceback(error.__cause__))
             raise
-        return Exchange(self, call, language, answer)
+        return Exchange(self, call, language, answer, take)
+
+    def open_other(self, sent: Sent) -> Played | Take | None:
+        """
+        A recorded reply to a request that is no call of a model, or who takes a live one down; None for neither.
+
+        Raises:
+            UnrecordedCall: There is none, and nothing is recorded now.
+
+        """
+        if self.recordings is None:
+            return None
+        try:
+            return self.recordings.play(sent, None) or self.recordings.take(sent, None)
+        except UnrecordedCall as error:
+            self.fail(str(error))
+            raise
+
+    def _answer(
+        self, call: ProviderCall, language: Language, sent: Callable[[], Sent]
+    ) -> tuple[Answer | None, Take | None]:
+        recordings = self.recordings
+        if self.scripts is not None:
+            answer = self.scripts.answer(call, language, strict=recordings is None)
+            if answer is not None:
+                return self._date(answer), None
+        take: Take | None = None
+        if recordings is not None:
+            request = sent()
+            played = recordings.play(request, call)
+            if played is not None:
+                call.answered_by = played.where
+                return replayed(language, played, call.request), None
+            take = recordings.take(request, call)
+        call.answered_by = "network"
+        return None, take
 
     def _provider(self, host: str, port: int | None) -> str | None:
         """Whose host this is: a name that a server of this test stands for, one of the settings, or a known one."""
@@ -176,7 +241,7 @@ class Wire:
             return language.read_request(body, path)
         except MalformedExchange as error:
             # Other services have paths such as /responses too.
-            if self.scripts is None or not is_known:
+            if (self.scripts is None and self.recordings is None) or not is_known:
                 return None
             self.fail(f"a call of {url} cannot be read: {error}")
             raise
@@ -209,126 +274,3 @@ class Wire:
                 "contextvars.copy_context().run"
             )
         return self.running or Label()
-
-
-class Exchange:
-    """A request under way, its log entry and, where it is scripted, its answer."""
-
-    def __init__(self, wire: Wire, call: ProviderCall, language: Language, answer: Answer | None) -> None:
-        """Begin; `answer` is None where the network answers."""
-        self.wire = wire
-        self.call = call
-        self.answer = answer
-        self._language = language
-        self.moment: float | None = None
-        "Where the answer stands, in seconds since the test began; None where that is what the test's clock shows."
-        self._ended = False
-        self._frames_sent = 0
-        self._headers: Mapping[str, str] = {}
-
-    @property
-    def ended(self) -> bool:
-        """Whether the exchange is over."""
-        return self._ended
-
-    def _elapsed(self) -> float:
-        now = self.wire.now if self.moment is None else self.moment
-        return round(now - self.call.started_s, 9)
-
-    def frame_sent(self) -> None:
-        """A piece of a scripted stream has come; the last one holds the end marker and completes the call."""
-        self._frames_sent += 1
-        answer = self.answer
-        if answer is not None and answer.breaks is None and self._frames_sent == len(answer.frames or ()):
-            self.end()
-
-    def waits_for_ever(self) -> float:
-        """In a test nobody waits for ever: fail it, and let the client go on after so many seconds."""
-        self.wire.fail(
-            f"call {self.call.number} to {self.call.model!r} is scripted to get no answer, and would wait for "
-            "ever: the client has no read timeout"
-        )
-        return 0.0
-
-    def begin(self, status: int, headers: Mapping[str, str] | None = None) -> None:
-        """The head of the response has come; its headers, in lower case, may say what an error is."""
-        self.call.status = status
-        self._headers = headers or {}
-        if self.call.stream and self.answer is not None and self.answer.frames is not None:
-            self.call.ttft_s = self._elapsed()
-
-    def first_piece(self) -> None:
-        """The first bytes of the body have come."""
-        if self.call.stream:
-            self.call.ttft_s = self._elapsed()
-
-    def finish(self, read_body: Callable[[], bytes]) -> None:
-        """The client has read the body of a reply from the network, or as much of it as it wanted."""
-        if self._ended:
-            return
-        try:
-            body = read_body()
-        except Exception:  # noqa: BLE001 - whatever a library raises for a body that it cannot decompress
-            self.end(error="malformed")
-        else:
-            self.end(error=self._read(body))
-
-    def _read(self, body: bytes) -> str | None:
-        """Read the reply; what was wrong with it, or None."""
-        call = self.call
-        if call.status is None or call.status >= 400:  # noqa: PLR2004
-            return self._error_word(body)
-        try:
-            reply = read_stream(self._language, body) if call.stream else self._language.read_reply(body)
-        except StreamFailed as error:
-            return error.kind
-        except MalformedExchange:
-            return "cut off" if call.stream else "malformed"
-        call.reply, call.usage = reply, reply.usage
-        return "content_filtered" if reply.finish_reason == "content_filter" else None
-
-    def end(self, *, error: str | None = None) -> None:
-        """The exchange is over; only the first end counts."""
-        if self._ended:
-            return
-        self._ended = True
-        call, answer = self.call, self.answer
-        call.latency_s = self._elapsed()
-        if answer is not None and error is None:
-            error = answer.kind
-        call.error = call.error or error
-        if answer is None:
-            return
-        if call.error is None or call.error == "content_filtered":
-            call.reply, call.usage = answer.reply, answer.usage
-        elif answer.usage is not None and (share := self._share(answer, call.latency_s)):
-            # A call that the client gave up is billed as far as it ran: its input, and its share of the output.
-            ran = {name: ceil(getattr(answer.usage, name) * share) for name in ("output", "reasoning")}
-            call.usage = replace(answer.usage, **ran)
-
-    def _share(self, answer: Answer, elapsed_s: float) -> float:
-        """How much of its output a provider has made by the time that the client gives up: by pieces, else by time."""
-        if answer.pieces and self._frames_sent:
-            return min(1.0, self._frames_sent / answer.pieces)
-        if answer.kind is not None and not answer.pieces:
-            return 1.0  # it was made whole and lost on its way
-        whole = answer.delay + sum(gap for gap, _frame in answer.frames or ())
-        return min(1.0, elapsed_s / whole) if whole else 0.0
-
-    @contextmanager
-    def watching(self) -> Generator[None]:
-        """End the exchange where the network gave no response at all."""
-        try:
-            yield
-        except BaseException as error:
-            given_up = isinstance(error, asyncio.CancelledError | GeneratorExit)
-            kind = "timeout" if "Timeout" in type(error).__name__ else "connection"
-            self.end(error="cancelled" if given_up else kind)
-            raise
-
-    def _error_word(self, body: bytes) -> str:
-        try:
-            word, message = read_wire_error(self._language, body, self._headers)
-        except MalformedExchange:
-            word, message = None, ""
-        return self._language.vocabulary.classify(self.call.status, word, message)

@@ -23,8 +23,10 @@ from respx import MockRouter
 from respx.mocks import Mocker
 
 from pytest_modelroute.wire.aiohttp_memory import AiohttpMemory
-from pytest_modelroute.wire.exchanges import Exchange, Wire
+from pytest_modelroute.wire.exchange import Exchange
+from pytest_modelroute.wire.exchanges import Wire
 from pytest_modelroute.wire.own_routes import OwnRoutes, Reply
+from pytest_modelroute.wire.recorded import Played, Sent, Take
 
 _LIBRARIES = tuple(name for name in ("httpx", "httpx2") if find_spec(name) is not None)
 
@@ -47,37 +49,55 @@ class WireMocker(Mocker):
         library = sys.modules[spec.__module__.partition(".")[0]]
 
         def handle_request(transport: Any, request: Any) -> Any:
-            wire, routes = cls.wires[-1]
+            wire, _routes = cls.wires[-1]
             exchange = _open(wire, request, library, request.read)
             if exchange is None:
-                with _raising_in(library, request):
-                    reply = routes.answer(_as_httpx(request)) if routes else None
-                if reply is not None:
-                    return _translate(reply, library)
-                with _passing_on(wire, transport, request):
-                    return spec(transport, request)
+                return _other(spec, transport, request, library)
             if exchange.answer is None:
                 with exchange.watching():
                     return _observed(exchange, spec(transport, request), library)
             return _run(_respond(exchange, request, library), exchange.wire.sleep)
 
         async def handle_async_request(transport: Any, request: Any) -> Any:
-            wire, routes = cls.wires[-1]
+            wire, _routes = cls.wires[-1]
             await request.aread()
             exchange = _open(wire, request, library, lambda: request.content)
             if exchange is None:
-                with _raising_in(library, request):
-                    reply = await routes.aanswer(_as_httpx(request)) if routes else None
-                if reply is not None:
-                    return _translate(reply, library)
-                with _passing_on(wire, transport, request):
-                    return await spec(transport, request)
+                return await _aother(spec, transport, request, library)
             if exchange.answer is None:
                 with exchange.watching():
                     return _observed(exchange, await spec(transport, request), library)
             return await _run_async(_respond(exchange, request, library), exchange)
 
         return handle_async_request if inspect.iscoroutinefunction(spec) else handle_request
+
+
+def _other(spec: Any, transport: Any, request: Any, library: Any) -> Any:
+    """A request that is no call of a model: the test's own routes answer, a recording, or the network."""
+    wire, routes = WireMocker.wires[-1]
+    with _raising_in(library, request):
+        reply = routes.answer(_as_httpx(request)) if routes else None
+    found = reply or wire.open_other(_sent(request, library))
+    if isinstance(found, Played):
+        wire.sleep(found.latency_s)
+    if isinstance(found, Reply | Played):
+        return _translate(found, library)
+    with _passing_on(wire, transport, request):
+        return _taken(found, spec(transport, request), library)
+
+
+async def _aother(spec: Any, transport: Any, request: Any, library: Any) -> Any:
+    """The same for an asynchronous client."""
+    wire, routes = WireMocker.wires[-1]
+    with _raising_in(library, request):
+        reply = await routes.aanswer(_as_httpx(request)) if routes else None
+    found = reply or wire.open_other(_sent(request, library))
+    if isinstance(found, Played):
+        await wire.asleep(found.latency_s)
+    if isinstance(found, Reply | Played):
+        return _translate(found, library)
+    with _passing_on(wire, transport, request):
+        return _taken(found, await spec(transport, request), library)
 
 
 class Interception:
@@ -116,7 +136,14 @@ def _open(wire: Wire, request: Any, library: ModuleType, body: Callable[[], byte
         path=url.path,
         body=body,
         client=library.__name__,
+        headers=request.headers.multi_items,
     )
+
+
+def _sent(request: Any, library: ModuleType) -> Sent:
+    """A request that has been read."""
+    url = request.url
+    return Sent(request.method, str(url), url.host, request.headers.multi_items(), request.read(), library.__name__)
 
 
 @contextmanager
@@ -133,8 +160,8 @@ def _as_httpx(request: Any) -> httpx.Request:
     return httpx.Request(request.method, str(request.url), headers=request.headers.raw, content=request.content)
 
 
-def _translate(reply: Reply, library: Any) -> Any:
-    """A route's reply in the client's library."""
+def _translate(reply: Reply | Played, library: Any) -> Any:
+    """A whole reply in the client's library."""
     return library.Response(reply.status, headers=reply.headers, content=reply.body)
 
 
@@ -272,48 +299,60 @@ class _Frames:
 class _Watched:
     """The stream of a reply from the network, read along as the client reads it."""
 
-    def __init__(self, exchange: Exchange, stream: Any, decode: Callable[[bytes], bytes]) -> None:
-        self._exchange = exchange
+    def __init__(self, stream: Any, see: Callable[[bytes], None], finish: Callable[[bytes, bool], None]) -> None:
         self._stream = stream
-        self._decode = decode
+        self._see = see
+        self._end = finish
         self._seen: list[bytes] = []
 
     def __iter__(self) -> Iterator[bytes]:
         for piece in self._stream:
-            self._see(piece)
+            self._take(piece)
             yield piece
-        self._finish()
+        self._finish(whole=True)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for piece in self._stream:
-            self._see(piece)
+            self._take(piece)
             yield piece
-        self._finish()
+        self._finish(whole=True)
 
-    def _see(self, piece: bytes) -> None:
-        if not self._seen:
-            self._exchange.first_piece()
+    def _take(self, piece: bytes) -> None:
+        self._see(piece)
         self._seen.append(piece)
 
-    def _finish(self) -> None:
-        self._exchange.finish(lambda: self._decode(b"".join(self._seen)))
+    def _finish(self, *, whole: bool) -> None:
+        self._end(b"".join(self._seen), whole)
 
     def close(self) -> None:
         self._stream.close()
-        self._finish()
+        self._finish(whole=False)
 
     async def aclose(self) -> None:
         await self._stream.aclose()
-        self._finish()
+        self._finish(whole=False)
 
 
 def _observed(exchange: Exchange, response: Any, library: Any) -> Any:
     """A reply of the network, read along without touching it."""
 
-    def decode(body: bytes) -> bytes:
-        content: bytes = library.Response(response.status_code, headers=response.headers, content=body).content
-        return content
+    def finish(seen: bytes, whole: bool) -> None:
+        def decode() -> bytes:
+            content: bytes = library.Response(response.status_code, headers=response.headers, content=seen).content
+            return content
 
-    exchange.begin(response.status_code, response.headers)
-    response.stream = _stream_class(_Watched, library)(exchange, response.stream, decode)
+        exchange.finish(decode, whole=whole)
+
+    exchange.begin(response.status_code, response.headers.multi_items(), response.reason_phrase)
+    response.stream = _stream_class(_Watched, library)(response.stream, exchange.piece, finish)
+    return response
+
+
+def _taken(take: Take | None, response: Any, library: Any) -> Any:
+    """A reply of the network to a request that is no call of a model; taken down where something is recorded."""
+    if take is not None:
+        take.head(response.status_code, response.reason_phrase, response.headers.multi_items())
+        response.stream = _stream_class(_Watched, library)(
+            response.stream, take.piece, lambda _seen, whole: take.end(complete=whole)
+        )
     return response

@@ -9,7 +9,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from heapq import merge
 from threading import RLock, get_ident
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, cast, overload
 
 from pytest_modelroute.errors import ScriptError, ScriptRaised, UnscriptedCall
 from pytest_modelroute.providers.exchange import Usage
@@ -156,9 +156,18 @@ class MockProviders:
         """An API key in the shape of the provider's that is none; the environment is left as it is."""
         return fake_key(check_name(name, self._providers))
 
-    def answer(self, call: ProviderCall, language: Language) -> Answer:
+    @overload
+    def answer(self, call: ProviderCall, language: Language) -> Answer: ...
+    @overload
+    def answer(self, call: ProviderCall, language: Language, *, strict: bool) -> Answer | None: ...
+    def answer(self, call: ProviderCall, language: Language, *, strict: bool = True) -> Answer | None:
         """
         The answer to a call; safe to ask from several threads.
+
+        Args:
+            call: The call.
+            language: Its language.
+            strict: Whether a call that no script answers is an error, and not None.
 
         Raises:
             UnscriptedCall: No script answers.
@@ -169,6 +178,8 @@ class MockProviders:
             outer, self.answers_for = self.answers_for, get_ident()
             try:
                 script = self._find(call)
+                if script is None and not strict:
+                    return None
                 if script is None:
                     raise UnscriptedCall(self._describe_unscripted(call))
                 answer = script.answer(call, language)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_modelroute.wire.connection import Incoming, ScriptedConnection, Timeline
-from pytest_modelroute.wire.exchanges import Exchange
+from pytest_modelroute.wire.exchange import Exchange
 from pytest_modelroute.wire.own_routes import Reply
 
 POST = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nhello"
