@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b, file_digest
@@ -27,10 +27,11 @@ from pytest_modelroute.errors import CassetteError
 
 FOLDER: Final = "cache"
 _FORMAT: Final = f"modelroute-1-{SCHEMA}"
-_HEADER: Final = struct.Struct(f"<{DIGEST_BYTES}s32sQQ")
-"The hash of the cassette; of what follows; the number of interactions; the bytes of their keys."
-_SEALED: Final = DIGEST_BYTES + 32
-"What the second hash is of begins here."
+_SEAL_BYTES: Final = 32
+_SEALED: Final = DIGEST_BYTES + _SEAL_BYTES
+"A copy begins with the hash of the cassette and one of what follows here."
+_SIZES: Final = struct.Struct("<QQ")
+"The number of interactions, and the bytes of their keys."
 _WAIT_S: Final = 10.0
 
 
@@ -102,9 +103,10 @@ def _blake() -> Any:
     return blake2b(digest_size=DIGEST_BYTES)
 
 
-def _seal(name: str, rest: memoryview) -> bytes:
-    digest = blake2b(f"{_FORMAT}/{name}/".encode(), digest_size=32)
-    digest.update(rest)
+def _seal(name: str, parts: Iterable[bytes | memoryview]) -> bytes:
+    digest = blake2b(f"{_FORMAT}/{name}/".encode(), digest_size=_SEAL_BYTES)
+    for part in parts:
+        digest.update(part)
     return digest.digest()
 
 
@@ -118,27 +120,20 @@ def _pack(read: CassetteFile, key_of: Callable[[RecordedRequest], str], name: st
         entries.append(b"".join((head, b"\n", request, interaction.response.body)))
         starts.append(starts[-1] + len(entries[-1]))
     count = len(entries)
-    packed = bytearray(_HEADER.size)
-    packed += struct.pack(f"<{count}Q{count + 1}Q", *read.lines, *starts) + keys
-    for entry in entries:
-        packed += entry
-    digest = bytes.fromhex(read.digest)
-    _HEADER.pack_into(packed, 0, digest, b"", count, len(keys))
-    seal = _seal(name, memoryview(packed)[_SEALED:])
-    _HEADER.pack_into(packed, 0, digest, seal, count, len(keys))
-    return bytes(packed)
+    sizes = _SIZES.pack(count, len(keys))
+    sealed = [sizes, struct.pack(f"<{count}Q{count + 1}Q", *read.lines, *starts), keys, *entries]
+    return b"".join((bytes.fromhex(read.digest), _seal(name, sealed), *sealed))
 
 
 def _unpack(data: bytes, name: str, digest: str) -> Packed | None:
     """The copy, or None where it is not whole, or of another content."""
-    if len(data) < _HEADER.size:
+    content, seal = data[:DIGEST_BYTES], data[DIGEST_BYTES:_SEALED]
+    if content.hex() != digest or seal != _seal(name, (memoryview(data)[_SEALED:],)):
         return None
-    content, seal, count, size = _HEADER.unpack_from(data)
-    if content.hex() != digest or seal != _seal(name, memoryview(data)[_SEALED:]):
-        return None
+    count, size = _SIZES.unpack_from(data, _SEALED)
     index = struct.Struct(f"<{count}Q{count + 1}Q")
-    numbers = index.unpack_from(data, _HEADER.size)
-    keys = _HEADER.size + index.size
+    numbers = index.unpack_from(data, _SEALED + _SIZES.size)
+    keys = _SEALED + _SIZES.size + index.size
     first = keys + size
     return Packed(
         keys=json.loads(data[keys:first]),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from pytest_modelroute.cassettes.interaction import Interaction, checksum
-from pytest_modelroute.cassettes.parsing import broken, parse
+from pytest_modelroute.cassettes.parsing import Parsed, broken, parse
 from pytest_modelroute.errors import CassetteError
 
 VERSION: Final = 1
@@ -70,7 +70,7 @@ def read_cassette(path: Path, *, sealed: bool = True) -> CassetteFile:
             interactions.append(interaction_of(raw))
         except CassetteError as error:
             raise broken(path, str(error), line=line, number=number) from None
-    _check_version(path, parsed.top)
+    _check_version(path, parsed)
     if sealed:
         _check_checksums(path, parsed.lines, interactions)
         _check_count(path, parsed.lines, interactions)
@@ -99,20 +99,23 @@ def interaction_of(raw: Any) -> Interaction:
     return Interaction.from_raw(raw)
 
 
-def _check_version(path: Path, top: dict[str, Any]) -> None:
-    if "version" not in top:
+def _check_version(path: Path, parsed: Parsed) -> None:
+    if "version" not in parsed.top:
         raise broken(
             path,
-            "the file was cut: it has no version, which is the last line of a cassette; "
+            "the file was cut after this interaction: its version is missing, which is the last line of a cassette; "
             "take it back from version control, or record it again",
+            line=parsed.lines[-1] if parsed.lines else 1,
+            number=len(parsed.lines),
         )
-    version = top.pop("version")
+    version = parsed.top.pop("version")
     if type(version) is not int or version != VERSION:
         later = type(version) is int and version > VERSION
         raise broken(
             path,
             f"version {version!r} is {'later than' if later else 'not'} the one that is known, {VERSION}; "
             f"{'upgrade pytest-modelroute' if later else 'record it again'}",
+            line=parsed.places["version"],
         )
 
 
@@ -140,7 +143,7 @@ def _check_count(path: Path, lines: list[int], interactions: list[Interaction]) 
         return
     if not counted:
         number = ours[-1][0]
-        problem = f"the file was cut after {len(ours)} recorded interactions (the last one names their count)"
+        problem = "the file was cut after this interaction (the last one recorded holds their count, and this has none)"
     elif len(counted) > 1 or counted != ours[-1:]:
         number = counted[0][0]
         problem = "the file was merged by hand (this interaction was the last one of a file)"

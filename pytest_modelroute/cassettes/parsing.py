@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from pytest_modelroute.cassettes.facts import shown
 from pytest_modelroute.errors import CassetteError
 
 _LARGEST: Final = 1_000_000
@@ -22,6 +23,7 @@ _CONFLICT: Final = re.compile(rb"^(?:<{7} |\|{7} |={7}\r?$|>{7} )", re.MULTILINE
 "What git leaves in a file; what vcrpy writes inside of a string is indented, so that no body looks like it."
 _PAIR: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 "A character beyond the first 65536 as JSON escapes it, which YAML does not know."
+_WAYS_OUT: Final = "take it back from version control, or record it again"
 _FOREIGN: Final = "a cassette is a mapping with interactions and version"
 
 
@@ -33,8 +35,10 @@ class Parsed:
     "The interactions."
     lines: list[int] = field(default_factory=list[int])
     "Where each of them begins."
-    top: dict[Any, Any] = field(default_factory=dict[Any, Any])
+    top: dict[str, Any] = field(default_factory=dict[str, Any])
     "Every other key of the file."
+    places: dict[str, int] = field(default_factory=dict[str, int])
+    "The line of each key of the file."
 
 
 def broken(path: Path, problem: str, *, line: int | None = None, number: int = 0) -> CassetteError:
@@ -54,7 +58,8 @@ def parse(path: Path, data: bytes) -> Parsed:
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise _not_text(path, data, error.start) from None
+        problem = f"not UTF-8 at byte {error.start}; save the file as UTF-8, {_WAYS_OUT}"
+        raise _at_byte(path, data, error.start, problem) from None
     if path.suffix == ".json":
         data = _PAIR.sub(_joined, text).encode()
     del text
@@ -66,16 +71,12 @@ def _joined(match: re.Match[str]) -> str:
     return before + chr(0x10000 + ((int(high, 16) - 0xD800) << 10) + (int(low, 16) - 0xDC00))
 
 
-def _not_text(path: Path, data: bytes, start: int) -> CassetteError:
+def _at_byte(path: Path, data: bytes, start: int, problem: str) -> CassetteError:
+    """An error where only the byte is known."""
     before = _Parser(path, data[:start])
     with suppress(CassetteError):  # it ends too early, of course: what is asked for is the interaction in which it does
         before.read()
-    return broken(
-        path,
-        f"not UTF-8 at byte {start}; save the file as UTF-8, take it back from version control, or record it again",
-        line=data.count(b"\n", 0, start) + 1,
-        number=before.number,
-    )
+    return broken(path, problem, line=data.count(b"\n", 0, start) + 1, number=before.number)
 
 
 @cache
@@ -98,6 +99,7 @@ class _Parser:
         self._path, self._line, self._parsed = path, 1, Parsed()
         marker = _CONFLICT.search(data)
         self._conflict = None if marker is None else data.count(b"\n", 0, marker.start()) + 1
+        "The line of the first marker that a merge conflict left."
         self._loader: Any = None
         self._data = data
         self._sizes: dict[int, int] = {}
@@ -110,10 +112,14 @@ class _Parser:
             self._loader = _loader()(self._data)
             self._loader.anchors = {}
             self._read_document()
+        except yaml.reader.ReaderError as error:
+            problem = f"a character that no text file holds ({error.reason}); {_WAYS_OUT}"
+            raise _at_byte(self._path, self._data, error.position, problem) from None
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             self._refuse_conflict()
             mark = getattr(error, "problem_mark", None)
-            self._refuse(_reason(error), line=self._line if mark is None else mark.line + 1)
+            last = len(self._data.splitlines())  # where a file was cut, libyaml points behind its end
+            self._refuse(self._reason(error), line=self._line if mark is None else min(mark.line + 1, last))
         self._refuse_conflict()
         return self._parsed
 
@@ -128,25 +134,25 @@ class _Parser:
         if not loader.check_event(events.MappingStartEvent):
             self._refuse_form()
         loader.get_event()
-        seen: dict[Any, int] = {}
         while not loader.check_event(events.MappingEndEvent):
-            self._read_key(seen)
+            self._read_key()
         loader.get_event()
         loader.get_event()  # the document ends
         if not loader.check_event(events.StreamEndEvent):
             line = loader.get_event().start_mark.line + 1
             self._refuse("a second document begins here (---); a cassette is one", line=line)
-        if "interactions" not in seen:
+        if "interactions" not in self._parsed.places:
             self._refuse(f"not a cassette: it has no interactions; {_FOREIGN}", line=1)
 
-    def _read_key(self, seen: dict[Any, int]) -> None:
+    def _read_key(self) -> None:
         from yaml import events
 
+        seen = self._parsed.places
         node = self._loader.compose_node(None, None)
         self._line = node.start_mark.line + 1
-        key = self._loader.construct_object(node, deep=True)
+        key = self._build(node)
         if not isinstance(key, str):
-            self._refuse(f"not a cassette: the key {key!r} is no text; {_FOREIGN}", line=self._line)
+            self._refuse(f"not a cassette: the key {shown(key)} is no text; {_FOREIGN}", line=self._line)
         if key in seen:
             self._refuse_twice(key, self._line, seen[key])
         seen[key] = self._line
@@ -155,7 +161,7 @@ class _Parser:
         elif self._loader.check_event(events.SequenceStartEvent):
             self._read_interactions()
         else:
-            self._refuse("interactions is a list", line=self._line)
+            self._refuse(f"interactions is not a list; {_WAYS_OUT}", line=self._line)
 
     def _read_interactions(self) -> None:
         from yaml import events
@@ -241,11 +247,11 @@ class _Parser:
     def _refuse(self, problem: str, *, line: int) -> NoReturn:
         raise broken(self._path, problem, line=line, number=self.number) from None
 
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, RecursionError):
-        return "nested too deeply"
-    if "could not determine a constructor" in str(getattr(error, "problem", "")):
-        return f"a cassette holds no objects of programs ({getattr(error, 'problem', '')}); record it again"
-    reason = " ".join(str(getattr(error, "problem", None) or getattr(error, "reason", None) or error).split())
-    return f"not YAML ({reason}); the file was cut or edited: take it back from version control, or record it again"
+    def _reason(self, error: Exception) -> str:
+        if isinstance(error, RecursionError):
+            return "it is nested too deeply for a cassette"
+        problem = " ".join(str(getattr(error, "problem", None) or error).split())
+        if problem.startswith("could not determine a constructor"):
+            return f"a cassette holds no objects of programs ({problem}); record it again"
+        language = "JSON" if self._path.suffix == ".json" else "YAML"
+        return f"not {language} ({problem}); the file was cut or edited: {_WAYS_OUT}"

@@ -10,9 +10,9 @@ from stat import S_IMODE
 from typing import Any, cast
 
 from pytest_modelroute.cassettes.atomic import remove_left_over, replace_whole
-from pytest_modelroute.cassettes.facts import KEY
+from pytest_modelroute.cassettes.facts import KEY, Facts
 from pytest_modelroute.cassettes.files import VERSION, CassetteFile, interaction_of, read_cassette
-from pytest_modelroute.cassettes.interaction import checksum
+from pytest_modelroute.cassettes.interaction import Interaction, checksum
 from pytest_modelroute.cassettes.journal import FOLDER as JOURNAL
 from pytest_modelroute.cassettes.names import real_path
 from pytest_modelroute.cassettes.parsing import broken
@@ -118,19 +118,27 @@ def serialise(path: Path, raw: Sequence[Mapping[str, Any]], top: Mapping[str, An
 def _sealed(path: Path, raw: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """With the checksum of each interaction of ours, and their count on the last of them."""
     sealed = list(raw)
-    ours = [number for number, each in enumerate(raw) if KEY in _response_of(each)]
-    for number in ours:
-        try:
-            interaction = interaction_of(raw[number])
-            assert interaction.facts is not None  # noqa: S101 - its key is there
-            count = len(ours) if number == ours[-1] else None
-            facts = replace(interaction.facts, checksum=checksum(interaction), count=count)
-        except (CassetteError, UnicodeEncodeError) as error:
-            raise broken(path, f"it was not saved: {error}", number=number + 1) from None
-        sealed[number] = {**raw[number], "response": {**raw[number]["response"], KEY: facts.to_raw()}}
+    ours: list[tuple[int, Interaction, Facts]] = []
+    for index, each in enumerate(raw):
+        interaction = _readable(path, index, each)
+        if interaction.facts is not None:
+            ours.append((index, interaction, interaction.facts))
+    for place, (index, interaction, facts) in enumerate(ours, start=1):
+        count = place if place == len(ours) else None
+        known = replace(facts, checksum=_checksum(path, index, interaction), count=count)
+        sealed[index] = {**raw[index], "response": {**raw[index]["response"], KEY: known.to_raw()}}
     return sealed
 
 
-def _response_of(raw: Mapping[str, Any]) -> Mapping[str, Any]:
-    response: Any = raw.get("response")
-    return cast("Mapping[str, Any]", response) if isinstance(response, Mapping) else {}
+def _readable(path: Path, index: int, raw: dict[str, Any]) -> Interaction:
+    try:
+        return interaction_of(raw)
+    except CassetteError as error:
+        raise broken(path, f"it was not saved: {error}", number=index + 1) from None
+
+
+def _checksum(path: Path, index: int, interaction: Interaction) -> str:
+    try:
+        return checksum(interaction)
+    except UnicodeEncodeError as error:
+        raise broken(path, f"it was not saved: {error}", number=index + 1) from None
