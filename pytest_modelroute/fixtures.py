@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from pytest_modelroute.cassettes.providers import RecordedProviders
     from pytest_modelroute.discovery import SettingsFiles
     from pytest_modelroute.evaluation.attempts import Progress
     from pytest_modelroute.evaluation.evaluate import StepEvaluator
@@ -54,6 +55,22 @@ def mock_providers(
 
 
 @pytest.fixture
+def recorded_providers(request: pytest.FixtureRequest, call_log: CallLog) -> Iterator[RecordedProviders]:
+    """Recorded providers: calls are answered by the test's cassette, or recorded into it by --modelroute-record."""
+    from pytest_modelroute.recording import recording_of, replays_in_virtual_time
+
+    del call_log  # needed, not used
+    run = _test_run(request)
+    if replays_in_virtual_time(request.config):
+        request.getfixturevalue("virtual_time")
+    try:
+        with run.recorded(recording_of(request.node, run, _path_from_here(request.node))) as recorded:
+            yield recorded
+    except our_errors() as error:
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
+
+
+@pytest.fixture
 def evaluate_step(request: pytest.FixtureRequest, call_log: CallLog) -> StepEvaluator:
     """Evaluate a step on cases and judge it by the limits of its step_threshold marker or of the settings."""
     from pytest_modelroute.evaluation.evaluate import StepEvaluator
@@ -62,6 +79,25 @@ def evaluate_step(request: pytest.FixtureRequest, call_log: CallLog) -> StepEval
     run = _test_run(request)
     run.bench.progress = _progress(request.config)
     return StepEvaluator(run.bench)
+
+
+_FIXTURES = frozenset({"call_log", "evaluate_step", "mock_providers", "recorded_providers", "virtual_time"})
+
+
+def prepare(item: pytest.Item) -> None:
+    """A test found by pytest: let its cassette bring the fixture, and keep live ones for those who ask for them."""
+    names: list[str] | None = getattr(item, "fixturenames", None)
+    if names is None:
+        return
+    marker = item.get_closest_marker("cassette")
+    if marker is not None:
+        from pytest_modelroute.recording import check_marker
+
+        check_marker(marker)
+        if "recorded_providers" not in names:
+            names.append("recorded_providers")
+    if item.get_closest_marker("live") and not item.config.getoption("modelroute_live") and _FIXTURES & {*names}:
+        item.add_marker(pytest.mark.skip(reason="live: calls providers; run it with --modelroute-live"))
 
 
 def begin_test(item: pytest.Item) -> Callable[[bool], None]:

@@ -23,39 +23,28 @@ from pytest_modelroute.fixtures import (
     evaluate_step,
     mock_providers,
     our_errors,
+    prepare,
+    recorded_providers,
     virtual_time,
 )
+from pytest_modelroute.options import add_markers, add_options
 
 if TYPE_CHECKING:
     from pytest_modelroute.evaluation.thresholds import StepThreshold
 
-__all__ = ["call_log", "evaluate_step", "mock_providers", "virtual_time"]
+__all__ = ["call_log", "evaluate_step", "mock_providers", "recorded_providers", "virtual_time"]
 _MARKER = "step_threshold"
 _EVALUATED, _UNUSABLE = "modelroute_evaluations", "modelroute_unusable"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options."""
-    group = parser.getgroup("modelroute", "regression tests for model routing")
-    group.addoption(
-        "--modelroute-config",
-        metavar="FILE",
-        help="settings file; else the nearest modelroute.toml or pyproject.toml with [tool.modelroute] above each test",
-    )
-    group.addoption(
-        "--modelroute-case", metavar="ID", help="run only this case in every evaluate_step, and show its calls"
-    )
+    add_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker and validate the settings at hand."""
-    config.addinivalue_line(
-        "markers",
-        "step_threshold(step, *, min_accuracy=, min_pass_rate=, min_mean_score=, min_precision=, min_recall=, min_f1=, "
-        "positive=, max_latency_ms=, max_mean_latency_ms=, max_cost_usd=, max_total_cost_usd=, max_misroute_rate=, "
-        "max_underroute_rate=, max_overroute_rate=, max_escalation_rate=, confidence=): the limits that evaluate_step "
-        "judges a step by; limits left out come from [tool.modelroute.thresholds.<step>].",
-    )
+    """Register the markers and validate the settings at hand."""
+    add_markers(config)
     from pytest_modelroute.discovery import SettingsFiles
 
     explicit = config.getoption("modelroute_config")
@@ -76,6 +65,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         marks = list(item.iter_markers(_MARKER))
         try:
+            prepare(item)
             settings = files.at(item.path.parent)
             if marks:
                 item.stash[THRESHOLDS] = _read_marks(marks, settings)

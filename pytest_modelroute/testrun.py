@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_modelroute.cassettes.keys import stand_ins
+from pytest_modelroute.cassettes.providers import RecordedProviders
+from pytest_modelroute.cassettes.recording import TestRecording
 from pytest_modelroute.errors import WaitsForEver
 from pytest_modelroute.evaluation.attempts import Bench
 from pytest_modelroute.evaluation.results import StepEvaluation
@@ -72,6 +75,8 @@ class TestRun:
         self._runs = False
         self._interception: Interception | None = None
         self._evidence: CallLog | None = None
+        self._recording: TestRecording | None = None
+        self._passed = False
         self.wire = Wire(
             prices=settings.prices() if settings is not None else PriceBook(),
             provider_hosts=settings.provider_hosts() if settings is not None else (),
@@ -120,6 +125,7 @@ class TestRun:
                 "providers": settings.providers(),
             }
         server = LoopbackServer(self.wire, interception.routes)
+        stays = self._recording is None or self._recording.tape.mode == "none"
         scripts = MockProviders(
             self.wire.calls,
             http=interception.http,
@@ -128,13 +134,45 @@ class TestRun:
             **names,
         )
         guard = NetworkGuard(settings.allow_hosts if settings is not None else ())
-        self.wire.scripts, self.wire.guard = scripts, guard
+        self.wire.scripts = scripts
         try:
-            guard.start()
+            if stays:
+                self.wire.guard = guard
+                guard.start()
             yield scripts
         finally:
             server.stop()
             guard.stop()
+
+    @contextmanager
+    def recorded(self, recording: TestRecording) -> Generator[RecordedProviders]:
+        """
+        Answer provider calls by recordings, or record them; save what was recorded where the test has passed.
+
+        Raises:
+            CassetteError: What was recorded cannot be saved.
+
+        """
+        wire, tape = self.wire, recording.tape
+        self._recording, wire.recordings = recording, tape
+        own_guard: NetworkGuard | None = None
+        with ExitStack() as stack:
+            if tape.mode == "none":
+                stack.enter_context(stand_ins())
+                if wire.guard is None:
+                    own_guard = wire.guard = NetworkGuard(self._settings.allow_hosts if self._settings else ())
+                    own_guard.start()
+                    stack.callback(own_guard.stop)
+            elif wire.guard is not None:
+                wire.guard.stop()  # scripts began first, and calls that they do not answer go to the network
+            yield RecordedProviders(wire.calls, tape, tape.mode)
+        if self._passed:
+            recording.save()
+
+    @property
+    def settings(self) -> Settings | None:
+        """The settings of the test's folder; None where it has none."""
+        return self._settings
 
     @property
     def lacks_case(self) -> str | None:
@@ -150,12 +188,14 @@ class TestRun:
     def begin(self) -> None:
         """The test function begins."""
         self._runs = True
+        self.wire.begin_test()
         if self.wire.clock is not None:
             self.wire.clock.begin_test()
 
     def end(self, *, passed: bool) -> list[str]:
         """The test function has ended, and passed or not; what to warn of."""
         self._runs = False
+        self.wire.end_test()
         return [] if self.wire.clock is None else self.wire.clock.end_test(passed=passed)
 
     def failures(self, *, passed: bool, error: BaseException | None, full: bool) -> list[str]:
@@ -173,6 +213,7 @@ class TestRun:
         if passed:
             # Also a missed limit whose failure the test caught.
             failures = [*failures, *self._missed] or [*self._unevaluated(), *self._unused()]
+        self._passed = passed and not failures
         news = [failure for failure in failures if failure not in self._told]
         self._told.update(news)
         if news and error is not None and is_said(error, news):

@@ -120,7 +120,7 @@ class Redactor:
         return kept, now
 
     def remains(self, text: str | bytes) -> list[Finding]:
-        """The secrets that are still in a cassette, a journal or any other text: what kind and where, never the secret."""
+        """The secrets that are still in a cassette, a journal or any text: what kind and where, never the secret."""
         from pytest_modelroute.cassettes.remains import remaining
 
         return remaining(self._finder, text)

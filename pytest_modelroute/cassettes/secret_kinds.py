@@ -241,8 +241,8 @@ def header_names_a_secret(name: str) -> bool:
 
 
 _PLACEHOLDER: Final = re.compile(
-    r"(?:(?:bearer|basic|token|key) +)?[\W_]*(?:redacted|dummy|fake|filtered|scrubbed|masked|removed|hidden|omitted|secret"
-    r"|none|null|test|example|your|api|key|token|placeholder|x{3,}|[\W_]+)*[\W_]*",
+    r"(?:(?:bearer|basic|token|key) +)?[\W_]*(?:redacted|dummy|fake|filtered|scrubbed|masked|removed|hidden|omitted"
+    r"|secret|none|null|test|example|your|api|key|token|placeholder|x{3,}|[\W_]+)*[\W_]*",
     re.IGNORECASE,
 )
 

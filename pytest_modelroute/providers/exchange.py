@@ -7,8 +7,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
+_LIMITS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter"]
 
 
@@ -151,6 +152,12 @@ def estimate_tokens(text: str) -> int:
     Scripted replies without a `usage=` and estimates before a call use it; a measured usage always wins.
     """
     return math.ceil(len(text) / 4)
+
+
+def output_limit(params: Mapping[str, Any]) -> int | None:
+    """The most tokens that a request lets an answer have, under whichever name; None where it sets no limit."""
+    limit = next((params[name] for name in _LIMITS if params.get(name)), None)
+    return limit if type(limit) is int and limit > 0 else None
 
 
 def estimate_usage(request: ProviderRequest, reply_text: str) -> Usage:

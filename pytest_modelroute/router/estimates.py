@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from pytest_modelroute.providers.exchange import Usage, estimate_tokens
+from pytest_modelroute.providers.exchange import Usage, estimate_tokens, output_limit
 from pytest_modelroute.providers.prices import PriceBook
 from pytest_modelroute.router.requests import ModelRequest
 
 if TYPE_CHECKING:
     from pytest_modelroute.config import Settings
-
-_LIMITS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,9 +31,8 @@ def estimate_call(
 ) -> Estimate:
     """One call of one model; `output_tokens` is for a request without a limit of its own."""
     model, params = settings.model(alias), request.params
-    limits = (params[name] for name in _LIMITS if params.get(name))
     texts = (request.system or "", request.prompt, *(message.text for message in request.history))
-    usage = Usage(fresh_input=sum(map(estimate_tokens, texts)), output=int(next(limits, output_tokens)))
+    usage = Usage(fresh_input=sum(map(estimate_tokens, texts)), output=output_limit(params) or output_tokens)
     return Estimate(
         model=alias,
         input_tokens=usage.fresh_input,

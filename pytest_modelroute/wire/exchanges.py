@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from email.utils import formatdate
 from itertools import count
@@ -34,7 +35,8 @@ from pytest_modelroute.wire.virtual_time import VirtualTime
 
 _real_perf_counter = time.perf_counter
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost"})
-_ERRORS: Final = {UnscriptedCall: "unscripted", UnrecordedCall: "unrecorded"}
+_test: ContextVar[Wire | None] = ContextVar("modelroute_test", default=None)
+_ERRORS: Final[Mapping[type[BaseException], str]] = {UnscriptedCall: "unscripted", UnrecordedCall: "unrecorded"}
 
 
 class Wire:
@@ -76,6 +78,8 @@ class Wire:
         self.served: dict[int, str] = {}
         self.speed: float | None = None
         self._skipped = 0.0
+        self._outer: Wire | None = None
+        self._over = False
         self._prices = prices
         self._hosts = dict(provider_hosts)
         self._failures: list[str] = []
@@ -121,6 +125,24 @@ class Wire:
         waited = seconds / self.speed if self.speed else 0.0
         self._skipped += seconds - waited
         await asyncio.sleep(waited)
+
+    def begin_test(self) -> None:
+        """The test function begins: what it starts carries the mark of this test."""
+        self._outer = _test.get()
+        _test.set(self)
+
+    def end_test(self) -> None:
+        """The test function has ended; what it leaves running must not touch the recordings of another test."""
+        self._over = True
+        _test.set(self._outer)
+
+    def _refuse_left_over(self, url: str) -> None:
+        owner = _test.get()
+        if owner is not None and owner is not self and owner._over:  # noqa: SLF001 - of this class
+            raise UnrecordedCall(
+                f"a call of {url} comes from a task or thread that an earlier test has left running: it is not "
+                "answered, and not recorded"
+            )
 
     def fail(self, message: str) -> None:
         """Remember something that fails the test, whatever the code under test makes of it."""
@@ -171,6 +193,8 @@ class Wire:
             UnrecordedCall: Providers are recorded and no recording answers.
 
         """
+        if self.recordings is not None:
+            self._refuse_left_over(url)
         provider = self._provider(host, port)
         language = language_for(method, path, provider_behind(provider))
         if language is None:

@@ -352,7 +352,9 @@ def _taken(take: Take | None, response: Any, library: Any) -> Any:
     """A reply of the network to a request that is no call of a model; taken down where something is recorded."""
     if take is not None:
         take.head(response.status_code, response.reason_phrase, response.headers.multi_items())
-        response.stream = _stream_class(_Watched, library)(
-            response.stream, take.piece, lambda _seen, whole: take.end(complete=whole)
-        )
+
+        def finish(_seen: bytes, whole: bool) -> None:
+            take.end(complete=whole)
+
+        response.stream = _stream_class(_Watched, library)(response.stream, take.piece, finish)
     return response

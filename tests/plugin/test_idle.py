@@ -22,7 +22,7 @@ def test_the_plugin_module_imports_the_standard_library_and_pytest_only() -> Non
         "print(json.dumps(sorted(set(sys.modules) - before)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    ours = {"pytest_modelroute", "pytest_modelroute.plugin", "pytest_modelroute.fixtures"}
+    ours = {"pytest_modelroute", "pytest_modelroute.plugin", "pytest_modelroute.fixtures", "pytest_modelroute.options"}
     assert {name for name in json.loads(done.stdout) if name.partition(".")[0] not in sys.stdlib_module_names} == ours
 
 
@@ -42,8 +42,8 @@ def test_a_run_that_does_not_use_it_loads_nothing_heavy(pytester: pytest.Pyteste
     run("-s", inprocess=False).stdout.fnmatch_lines(["*LOADED []*"])
 
 
-def test_a_run_that_does_not_use_it_loads_three_modules_of_ours(pytester: pytest.Pytester, run: Run) -> None:
-    """The hooks, the fixtures, and the search for settings."""
+def test_a_run_that_does_not_use_it_loads_four_modules_of_ours(pytester: pytest.Pytester, run: Run) -> None:
+    """The hooks, the options, the fixtures, and the search for settings."""
     pytester.makeconftest(
         """
         import sys
@@ -54,7 +54,10 @@ def test_a_run_that_does_not_use_it_loads_three_modules_of_ours(pytester: pytest
     )
     pytester.makepyfile("def test_nothing():\n    pass\n")
     run("-s", inprocess=False).stdout.fnmatch_lines(
-        ["*LOADED pytest_modelroute.discovery pytest_modelroute.fixtures pytest_modelroute.plugin"]
+        [
+            "*LOADED pytest_modelroute.discovery pytest_modelroute.fixtures pytest_modelroute.options "
+            "pytest_modelroute.plugin"
+        ]
     )
 
 

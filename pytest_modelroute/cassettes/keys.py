@@ -1,0 +1,93 @@
+"""API keys: where clients look for them, what stands in for one that a replay does not need, and who has none."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import Final
+from urllib.parse import parse_qsl, urlsplit
+
+from pytest_modelroute.errors import RecordingError
+from pytest_modelroute.providers.registry import provider_at, provider_behind
+from pytest_modelroute.wire.addresses import fake_key
+from pytest_modelroute.wire.recorded import Sent
+
+VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
+    "anthropic": ("ANTHROPIC_API_KEY",),
+    "aws": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+    "azure": ("AZURE_OPENAI_API_KEY",),
+    "deepseek": ("DEEPSEEK_API_KEY",),
+    "fireworks": ("FIREWORKS_API_KEY",),
+    "google": ("GEMINI_API_KEY",),
+    "groq": ("GROQ_API_KEY",),
+    "mistral": ("MISTRAL_API_KEY",),
+    "openai": ("OPENAI_API_KEY",),
+    "openrouter": ("OPENROUTER_API_KEY",),
+    "together": ("TOGETHER_API_KEY",),
+    "x-ai": ("XAI_API_KEY",),
+}
+"Provider -> the environment variables that its own client reads; all of them are needed."
+_ALSO: Final = {"GEMINI_API_KEY": "GOOGLE_API_KEY"}
+"Another name for the same key, which the client reads too."
+_HEADERS: Final = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
+_STAND_IN: Final = "not-a-real-key"
+
+
+def key_from_environment(name: str) -> str:
+    """
+    The key of a provider.
+
+    Raises:
+        RecordingError: It is not set; names the variable.
+
+    """
+    variables = VARIABLES.get(provider_behind(name) or "", ())
+    if not variables:
+        raise RecordingError(f"key({name!r}): the variable of its key is not known; read it in the test")
+    variable = variables[0]
+    value = os.environ.get(variable) or os.environ.get(_ALSO.get(variable, ""), "")
+    if not value or _STAND_IN in value:
+        raise RecordingError(f"{variable} is not set: recording calls {name} with your key")
+    return value
+
+
+@contextmanager
+def stand_ins() -> Generator[None]:
+    """Let clients be made without keys: a replay needs none, and a client without one refuses to be made."""
+    missing = {
+        variable: fake_key(provider)
+        for provider, variables in VARIABLES.items()
+        for variable in variables
+        if not os.environ.get(variable) and not os.environ.get(_ALSO.get(variable, ""))
+    }
+    before = {variable: os.environ.get(variable) for variable in missing}
+    os.environ.update(missing)
+    try:
+        yield
+    finally:
+        for variable, value in before.items():
+            if os.environ.get(variable) == missing[variable]:
+                if value is None:
+                    del os.environ[variable]
+                else:
+                    os.environ[variable] = value
+
+
+def check_credentials(sent: Sent, provider: str) -> None:
+    """
+    Stop a live call of a known provider that carries no key, before the provider refuses it.
+
+    Raises:
+        RecordingError: It carries none, or one that is none; names the variable.
+
+    """
+    if provider_at(sent.host) is None:  # a server of the user's own need not have keys
+        return
+    given = [value for name, value in sent.headers if name.lower() in _HEADERS]
+    given += [value for name, value in parse_qsl(urlsplit(sent.url).query) if name == "key"]
+    if any(value and _STAND_IN not in value for value in given):
+        return
+    variables = " and ".join(VARIABLES.get(provider_behind(provider) or "", ()))
+    known = f": set {variables}" if variables else ""
+    raise RecordingError(f"a call of {sent.host} carries no key, so that it cannot be recorded{known}")

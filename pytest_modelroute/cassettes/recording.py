@@ -1,0 +1,222 @@
+"""The recording of one test, from its cassette's file to what is saved at its end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final, cast
+
+from pytest_modelroute.cassettes.cache import Packed, open_packed
+from pytest_modelroute.cassettes.files import CassetteFile
+from pytest_modelroute.cassettes.interaction import Interaction, RecordedRequest
+from pytest_modelroute.cassettes.journal import Journal
+from pytest_modelroute.cassettes.keys import check_credentials
+from pytest_modelroute.cassettes.matching import Matching
+from pytest_modelroute.cassettes.misses import Miss, Searched, describe_miss
+from pytest_modelroute.cassettes.recorded_price import snapshot
+from pytest_modelroute.cassettes.redaction import Redactor
+from pytest_modelroute.cassettes.saving import save
+from pytest_modelroute.cassettes.taking import LiveTake, TakeDown
+from pytest_modelroute.cassettes.tape import Paid, RecordMode, Tape
+from pytest_modelroute.errors import RecordingError, SecretsRemain
+from pytest_modelroute.providers.prices import PriceBook
+from pytest_modelroute.wire.call_log import ProviderCall
+from pytest_modelroute.wire.places import call_site, short_path
+from pytest_modelroute.wire.recorded import Sent
+
+STATE: Final = ".modelroute"
+"The folder of what may be lost, beside the settings file."
+_FIRST_ERROR: Final = 400
+_SHOWN: Final = 10
+_TEACH: Final = (
+    'Teach redaction about it: patterns = [...] or redact = "package.module:function" in [tool.modelroute.recording], '
+    "then run again; the calls are kept in the journal"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Where and how the calls of a test are recorded and replayed."""
+
+    test: str
+    "The id of the test."
+    path: Path
+    "The cassette's file."
+    folder: Path
+    "The folder of cassettes."
+    state: Path
+    "The folder `.modelroute`."
+    shared: bool
+    "Whether other tests record into the same cassette, so that only what is recorded again is replaced."
+    mode: RecordMode
+    command: str
+    "What records this test again."
+    prices: PriceBook = field(default_factory=PriceBook)
+    allowed: Sequence[str] = ()
+    "Hosts whose requests pass unrecorded."
+    ignore_paths: Sequence[str] = ()
+    ignore_query: Sequence[str] = ()
+    errors: bool = False
+    "Whether errors are recorded too."
+    keep_headers: Sequence[str] = ()
+    patterns: Sequence[str] = ()
+    redact: str | None = None
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+
+
+class TestRecording:
+    """The recording of one test."""
+
+    __test__ = False  # the name is not an invitation to pytest
+
+    def __init__(self, plan: Plan, *, admit: Callable[[ProviderCall], Callable[[], None]] | None = None) -> None:
+        """
+        Open the cassette, and what an earlier run has paid for.
+
+        Args:
+            plan: Where and how.
+            admit: Is asked before each live call of a model, raises RecordingError where it must not be made, and
+                returns what to call at its end.
+
+        Raises:
+            CassetteError: The cassette or the journal cannot be read.
+
+        """
+        self._plan = plan
+        self._admit = admit
+        self._redactor = Redactor(
+            environment=plan.environment,
+            patterns=plan.patterns,
+            keep_headers=plan.keep_headers,
+            hook=None if plan.redact is None else load_hook(plan.redact),
+        )
+        self._matching = Matching(ignore_paths=plan.ignore_paths, ignore_query=plan.ignore_query)
+        self._packed: Packed = open_packed(plan.path, self._key_of_file, self._fingerprint(), state=plan.state)
+        self._journal = Journal(plan.state, str(plan.path))
+        self.tape = Tape(
+            self._packed,
+            mode=plan.mode,
+            shown=short_path(str(plan.path)),
+            redactor=self._redactor,
+            key_of=self._matching.key,
+            allowed=plan.allowed,
+            paid=self._paid(),
+            miss=self._describe_miss,
+            begin_take=self._begin_take,
+        )
+
+    def save(self) -> None:
+        """
+        Save what this run has recorded; nothing where it has recorded nothing.
+
+        Raises:
+            CassetteError: The cassette cannot be written; it is as it was, and the calls stay in the journal.
+            SecretsRemain: It would hold a secret.
+
+        """
+        plan = self._plan
+        if self.tape.new:
+            save(plan.path, self._merge, folder=plan.folder, state=plan.state, check=self._check)
+        if plan.mode != "none" and self._journal.path.exists():
+            # Also what an earlier run has left, and this one did not ask for: nobody will.
+            self._journal.remove([entry.id for entry in self._journal.entries() if entry.test == plan.test])
+
+    def _merge(self, current: CassetteFile) -> list[dict[str, Any]]:
+        recorded = [interaction.to_raw() for _key, interaction in self.tape.new]
+        if self._plan.mode == "new":
+            return [*current.raw, *recorded]
+        if not self._plan.shared:
+            return recorded
+        again = {key for key, _interaction in self.tape.new}
+        kept = [
+            raw
+            for raw, interaction in zip(current.raw, current.interactions, strict=True)
+            if self._key_of_file(interaction.request) not in again
+        ]
+        return [*kept, *recorded]
+
+    def _check(self, text: str) -> None:
+        found = self._redactor.remains(text)
+        if found:
+            path, secrets = short_path(str(self._plan.path)), "1 secret" if len(found) == 1 else f"{len(found)} secrets"
+            lines = "\n".join(f"  line {finding.line}: {finding.kind}" for finding in found[:_SHOWN])
+            raise SecretsRemain(f"{path} was not saved, since it would hold {secrets}:\n{lines}\n{_TEACH}")
+
+    def _key_of_file(self, request: RecordedRequest) -> str:
+        # Other tools save requests with what redaction takes out of ours.
+        return self._matching.key(self._redactor.request(request))
+
+    def _fingerprint(self) -> str:
+        plan = self._plan
+        return repr((self._matching.fingerprint, tuple(plan.patterns), plan.redact))
+
+    def _paid(self) -> list[Paid]:
+        if self._plan.mode == "none" or not self._journal.path.exists():
+            return []
+        return [
+            Paid(id=entry.id, key=self._matching.key(entry.interaction.request), interaction=entry.interaction)
+            for entry in self._journal.entries()
+            if entry.test == self._plan.test
+        ]
+
+    def _begin_take(
+        self, tape: Tape, sent: Sent, request: RecordedRequest, key: str, call: ProviderCall | None
+    ) -> LiveTake:
+        if call is not None:
+            check_credentials(sent, call.provider)
+        done = None if self._admit is None or call is None else self._admit(call)
+        shared = TakeDown(
+            redactor=self._redactor,
+            price=self._price,
+            keep=partial(self._keep, tape, key),
+            done=done,
+        )
+        return LiveTake(shared, request, call, client=sent.client, attempt=tape.attempt(key))
+
+    def _keep(self, tape: Tape, key: str, interaction: Interaction) -> None:
+        if interaction.response.status < _FIRST_ERROR or self._plan.errors:
+            self._journal.append(interaction, test=self._plan.test)
+            tape.add(key, interaction)
+
+    def _price(self, call: ProviderCall) -> Mapping[str, str] | None:
+        return snapshot(self._plan.prices, call.provider, call.model)
+
+    def _describe_miss(self, request: RecordedRequest, call: ProviderCall | None, recorded: int) -> str:
+        packed = self._packed
+        names = ("model", "prompt", "step", "case")
+        known: dict[str, Any] = {} if call is None else {name: getattr(call, name) for name in names}
+        positions = range(len(packed))
+        return describe_miss(
+            Miss(request=request, site=call_site(), replayed=recorded, **known),
+            Searched(
+                path=short_path(str(self._plan.path)),
+                requests=[packed.interaction(position).request for position in positions],
+                lines=[packed.line(position) for position in positions],
+                exists=self._plan.path.exists(),
+            ),
+            command=self._plan.command,
+            redact=self._redactor.text,
+            matching=self._matching,
+        )
+
+
+def load_hook(name: str) -> Callable[[str], str]:
+    """
+    The function of `redact = "package.module:function"`.
+
+    Raises:
+        RecordingError: There is none.
+
+    """
+    module, separator, function = name.partition(":")
+    try:
+        found: object = getattr(import_module(module), function) if separator else None
+    except (ImportError, AttributeError) as error:
+        raise RecordingError(f'redact = "{name}": {error}; package.module:function was expected') from None
+    if not callable(found):
+        raise RecordingError(f'redact = "{name}": package.module:function was expected, such as app.testing:redact')
+    return cast("Callable[[str], str]", found)

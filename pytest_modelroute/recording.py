@@ -1,0 +1,129 @@
+"""From a test, its marker and the options of the run to where and how its calls are recorded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from hashlib import blake2b
+from pathlib import Path
+from shlex import quote
+from typing import Any, Final, cast
+from uuid import uuid4
+
+import pytest
+
+from pytest_modelroute.cassettes.names import cassette_path
+from pytest_modelroute.cassettes.recording import STATE, Plan, TestRecording
+from pytest_modelroute.cassettes.spending import Purse
+from pytest_modelroute.cassettes.tape import RecordMode
+from pytest_modelroute.errors import CassetteError
+from pytest_modelroute.fixtures import SETTINGS
+from pytest_modelroute.testrun import TestRun
+
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9._\[\]()=,+@-]+")
+_LONGEST: Final = 120
+_SESSION: Final = pytest.StashKey[str]()
+
+
+def check_marker(marker: pytest.Mark) -> str | None:
+    """
+    The name that a cassette marker gives; None for one of the test's own.
+
+    Raises:
+        CassetteError: It is used wrongly.
+
+    """
+    given: Mapping[str, Any] = {**dict(zip(("name",), marker.args, strict=False)), **marker.kwargs}
+    name = given.get("name")
+    if len(marker.args) > 1 or set(given) - {"name"} or not (name is None or (isinstance(name, str) and name)):
+        shown = ", ".join([*map(repr, marker.args), *(f"{key}={value!r}" for key, value in marker.kwargs.items())])
+        raise CassetteError(
+            f"@pytest.mark.cassette({shown}): one name was expected, or none for a cassette of the test's own, such "
+            'as @pytest.mark.cassette("intents")'
+        )
+    return name
+
+
+def replays_in_virtual_time(config: pytest.Config) -> bool:
+    """Whether the recorded latencies pass at once: not beside live calls, and not where real time is asked for."""
+    return config.getoption("modelroute_record") == "none" and config.getoption("modelroute_replay_speed") is None
+
+
+def recording_of(item: pytest.Item, run: TestRun, test: str) -> TestRecording:
+    """
+    The recording of a test.
+
+    Raises:
+        CassetteError: Its cassette cannot be read, or has a name that cannot be.
+
+    """
+    config, settings = item.config, run.settings
+    home = config.stash[SETTINGS].folder(item.path.parent) or config.rootpath
+    folder = home / (settings.cassettes if settings is not None else "cassettes")
+    marker = item.get_closest_marker("cassette")
+    shared = None if marker is None else check_marker(marker)
+    mode = cast("RecordMode", config.getoption("modelroute_record"))
+    speed: float | None = config.getoption("modelroute_replay_speed")
+    if speed is not None and mode == "none":
+        run.wire.speed = speed
+    plan = Plan(
+        test=item.nodeid,
+        path=cassette_path(folder, shared or own_name(item, home)),
+        folder=folder,
+        state=home / STATE,
+        shared=shared is not None,
+        mode=mode,
+        command=f"pytest {quote(test)} --modelroute-record=new",
+        **_settings_of(run),
+    )
+    purse = None if mode == "none" else Purse(plan.state, session_name(config), config.getoption("modelroute_max_usd"))
+    return TestRecording(plan, admit=None if purse is None else purse.admit)
+
+
+def session_name(config: pytest.Config) -> str:
+    """Tells this run from others; the same in all workers of pytest-xdist."""
+    shared: dict[str, Any] | None = getattr(config, "workerinput", None)
+    if shared is not None:
+        return str(shared["testrunuid"])
+    if _SESSION not in config.stash:
+        plugin = config.pluginmanager.get_plugin("dsession")
+        own: str | None = getattr(getattr(plugin, "nodemanager", None), "testrunuid", None)
+        config.stash[_SESSION] = own or uuid4().hex
+    return config.stash[_SESSION]
+
+
+def own_name(item: pytest.Item, home: Path) -> str:
+    """The name of a test's own cassette: the path of its module and its own name, safe on every file system."""
+    module = item.path.relative_to(home) if item.path.is_relative_to(home) else Path(item.path.name)
+    classes = [part.name for part in item.listchain() if isinstance(part, pytest.Class)]
+    return "/".join([*map(_safe, module.with_suffix("").parts), _safe(".".join([*classes, item.name]))])
+
+
+def _safe(name: str) -> str:
+    """
+    The name, or one like it with a hash of it.
+
+    Parameters may hold any character; and where file systems know no case, `test[A]` and `test[a]` are one file.
+    """
+    plain = _UNSAFE.sub("-", name).rstrip(". ")
+    parameters = plain.partition("[")[2]
+    if plain == name and len(plain) <= _LONGEST and parameters == parameters.lower():
+        return plain
+    return f"{plain[:_LONGEST]}-{blake2b(name.encode('utf-8', 'surrogatepass'), digest_size=4).hexdigest()}"
+
+
+def _settings_of(run: TestRun) -> dict[str, Any]:
+    settings = run.settings
+    if settings is None:
+        return {}
+    recording = settings.recording
+    return {
+        "prices": settings.prices(),
+        "allowed": settings.allow_hosts,
+        "ignore_paths": recording.ignore_paths,
+        "ignore_query": recording.ignore_query,
+        "errors": recording.errors,
+        "keep_headers": recording.keep_headers,
+        "patterns": recording.patterns,
+        "redact": recording.redact,
+    }
