@@ -209,8 +209,8 @@ DAMAGES: dict[str, tuple[Callable[[str], str], str]] = {
     "a later schema": (
         _swap("schema: 1", "schema: 2"),
         (
-            "2: interaction 1: it was written by a later version of pytest-modelroute (schema 2; this one reads up to 1)"
-            ": upgrade pytest-modelroute"
+            "2: interaction 1: it was written by a later version of pytest-modelroute (schema 2; this one reads up to "
+            "1): upgrade pytest-modelroute"
         ),
     ),
     "an edited request": (

@@ -53,12 +53,7 @@ def test_a_run_that_does_not_use_it_loads_four_modules_of_ours(pytester: pytest.
         """
     )
     pytester.makepyfile("def test_nothing():\n    pass\n")
-    run("-s", inprocess=False).stdout.fnmatch_lines(
-        [
-            "*LOADED pytest_modelroute.discovery pytest_modelroute.fixtures pytest_modelroute.options "
-            "pytest_modelroute.plugin"
-        ]
-    )
+    run("-s", inprocess=False).stdout.fnmatch_lines(["*LOADED *.discovery *.fixtures *.options *.plugin"])
 
 
 def test_a_run_that_does_not_use_it_prints_nothing(pytester: pytest.Pytester, run: Run) -> None:
