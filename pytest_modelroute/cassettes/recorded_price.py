@@ -1,9 +1,9 @@
 """
 The price of a model at the time of recording, so that the cost of a replay stays that of the recording.
 
-A snapshot is what one token of each kind costs. Some models cost more beyond a length of the context; a snapshot holds
-their price below it, and a recording beyond it is priced too low. Prices with thresholds would have to be kept, and
-compared, as such; no step of a route comes near them.
+A snapshot is what one token of each kind costs. Some models cost more beyond a length of the context (Claude Sonnet 4.5
+and Gemini 2.5 Pro beyond 200,000 tokens); a snapshot holds their price below it, so that it does not depend on the call
+and can be compared with today's. The cost of a recording beyond that length comes out too low.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ONE_TOKEN: Final[Mapping[str, Usage]] = {
 
 
 def snapshot(prices: PriceBook, provider: str, model: str) -> Mapping[str, str] | None:
-    """What a model costs now, in USD per million tokens by bucket; None where it has no price."""
+    """What a model costs now, in USD per million tokens by bucket, as a cassette keeps it; None for no price."""
     try:
         costs = {
             bucket: prices.cost(model, usage, provider=provider or None) * _MILLION
