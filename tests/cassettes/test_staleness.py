@@ -102,8 +102,8 @@ def test_a_price_that_changed_is_shown_before_and_after() -> None:
     """Only the buckets that changed; a cache price left out is that of input."""
     then = {"input": "0.30", "output": "2.00", "cache_read": "0.25"}
     assert stale(recorded(price=then), recorded(price=then), recorded(price=then | {"output": "1"})) == [
-        f"repriced: the price of 'gpt-x' has changed since {made}: input 0.3 -> 0.25, {output}cache_write 0.3 -> 0.25 USD "
-        f"per million tokens; record {them} again: {COMMAND}"
+        f"repriced: the price of 'gpt-x' has changed since {made}: input 0.3 -> 0.25, {output}"
+        f"cache_write 0.3 -> 0.25 USD per million tokens; record {them} again: {COMMAND}"
         for made, output, them in (
             ("2 recordings were made", "", "them"),
             ("1 recording was made", "output 1 -> 2, ", "it"),
