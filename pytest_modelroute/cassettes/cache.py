@@ -62,7 +62,7 @@ class Packed:
         head, _, bodies = self._data[self._starts[number] : self._starts[number + 1]].partition(b"\n")
         held = json.loads(head)
         size = held["request_size"]
-        return with_bodies(held, bodies[:size], bodies[size:])
+        return with_bodies(held, bodies[:size], bodies[size:], checked=True)
 
 
 def open_packed(path: Path, key_of: Callable[[RecordedRequest], str], fingerprint: str, *, state: Path) -> Packed:

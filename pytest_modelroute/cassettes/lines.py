@@ -28,14 +28,16 @@ def head_of(interaction: Interaction) -> dict[str, Any]:
     }
 
 
-def with_bodies(head: dict[str, Any], request: bytes, response: bytes) -> Interaction:
+def with_bodies(head: dict[str, Any], request: bytes, response: bytes, *, checked: bool = False) -> Interaction:
     """
-    The interaction of a head and its bodies.
+    The interaction of a head and its bodies; `checked` where its facts were found good before they were written.
 
     Raises:
         KeyError, TypeError, ValueError, CassetteError: It is no head of ours.
 
     """
+    held = head["facts"]
+    read = Facts.from_checked if checked else Facts.from_raw
     return Interaction(
         request=RecordedRequest(
             method=head["method"],
@@ -49,7 +51,7 @@ def with_bodies(head: dict[str, Any], request: bytes, response: bytes) -> Intera
             headers=tuple((name, value) for name, value in head["response_headers"]),
             body=response,
         ),
-        facts=None if head["facts"] is None else Facts.from_raw(head["facts"]),
+        facts=None if held is None else read(held),
     )
 
 

@@ -204,7 +204,7 @@ class Wire:
             return None
         call = self._log(language, provider or language.provider, url, request, client)
         try:
-            answer, take = self._answer(call, language, lambda: Sent(method, url, host, headers(), body(), client))
+            answer, take = self._answer(call, language, lambda: Sent(method, url, host, headers, body(), client))
         except BaseException as error:
             call.error = _ERRORS.get(type(error), "script raised")
             self.fail((str(error) or type(error).__name__) + script_traceback(error.__cause__))

@@ -143,7 +143,7 @@ def _open(wire: Wire, request: Any, library: ModuleType, body: Callable[[], byte
 def _sent(request: Any, library: ModuleType) -> Sent:
     """A request that has been read."""
     url = request.url
-    return Sent(request.method, str(url), url.host, request.headers.multi_items(), request.read(), library.__name__)
+    return Sent(request.method, str(url), url.host, request.headers.multi_items, request.read(), library.__name__)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ Where recordings come from is the affair of the cassettes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -30,10 +30,16 @@ class Sent:
     method: str
     url: str
     host: str
-    headers: Pairs
+    read_headers: Callable[[], Pairs]
+    "Gives its headers: they take time to read, and most requests are known without."
     body: bytes
     client: str
     "The HTTP library."
+
+    @property
+    def headers(self) -> Pairs:
+        """Its headers."""
+        return self.read_headers()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
