@@ -18,15 +18,15 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from pytest_modelroute.cassettes.atomic import remove_left_over, replace_whole
-from pytest_modelroute.cassettes.facts import SCHEMA
+from pytest_modelroute.cassettes.facts import SCHEMA, Facts
 from pytest_modelroute.cassettes.files import DIGEST_BYTES, CassetteFile, read_cassette
-from pytest_modelroute.cassettes.interaction import Interaction, RecordedRequest
-from pytest_modelroute.cassettes.lines import head_of, with_bodies
+from pytest_modelroute.cassettes.interaction import Interaction, RecordedRequest, RecordedResponse
+from pytest_modelroute.cassettes.lines import facts_of, reply_head_of, request_head_of, response_of, with_bodies
 from pytest_modelroute.cassettes.state import locked, part_of, short_hash
 from pytest_modelroute.errors import CassetteError
 
 FOLDER: Final = "cache"
-_FORMAT: Final = f"modelroute-1-{SCHEMA}"
+_FORMAT: Final = f"modelroute-2-{SCHEMA}"
 _SEAL_BYTES: Final = 32
 _SEALED: Final = DIGEST_BYTES + _SEAL_BYTES
 "A copy begins with the hash of the cassette and one of what follows here."
@@ -59,10 +59,21 @@ class Packed:
     def interaction(self, number: int) -> Interaction:
         """An interaction; the first one is 0."""
         number = range(len(self.keys))[number]
-        head, _, bodies = self._data[self._starts[number] : self._starts[number + 1]].partition(b"\n")
-        held = json.loads(head)
-        size = held["request_size"]
-        return with_bodies(held, bodies[:size], bodies[size:], checked=True)
+        reply, rest = self._split(number)
+        request, _, body = rest.partition(b"\n")
+        held = {**reply, **json.loads(request)}
+        size = reply["request_size"]
+        return with_bodies(held, body[:size], body[size:], checked=True)
+
+    def response(self, number: int) -> tuple[RecordedResponse, Facts | None]:
+        """What is replayed of an interaction, at less cost than all of it."""
+        reply, rest = self._split(number)
+        return response_of(reply, rest[len(rest) - reply["response_size"] :]), facts_of(reply, checked=True)
+
+    def _split(self, number: int) -> tuple[dict[str, Any], bytes]:
+        number = range(len(self.keys))[number]
+        reply, _, rest = self._data[self._starts[number] : self._starts[number + 1]].partition(b"\n")
+        return json.loads(reply), rest
 
 
 def open_packed(path: Path, key_of: Callable[[RecordedRequest], str], fingerprint: str, *, state: Path) -> Packed:
@@ -115,9 +126,11 @@ def _pack(read: CassetteFile, key_of: Callable[[RecordedRequest], str], name: st
     entries: list[bytes] = []
     starts = [0]
     for interaction in read.interactions:
-        request = interaction.request.body
-        head = json.dumps({**head_of(interaction), "request_size": len(request)}).encode("ascii")
-        entries.append(b"".join((head, b"\n", request, interaction.response.body)))
+        request, response = interaction.request.body, interaction.response.body
+        lengths = {"request_size": len(request), "response_size": len(response)}
+        heads = ({**reply_head_of(interaction), **lengths}, request_head_of(interaction))
+        lines = [json.dumps(head).encode("ascii") for head in heads]
+        entries.append(b"\n".join((*lines, request + response)))
         starts.append(starts[-1] + len(entries[-1]))
     count = len(entries)
     sizes = _SIZES.pack(count, len(keys))

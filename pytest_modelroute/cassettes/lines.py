@@ -14,13 +14,16 @@ from pytest_modelroute.cassettes.interaction import (
 )
 
 
-def head_of(interaction: Interaction) -> dict[str, Any]:
-    """Everything but the bodies."""
-    request, response, facts = interaction.request, interaction.response, interaction.facts
+def request_head_of(interaction: Interaction) -> dict[str, Any]:
+    """The request without its body."""
+    request = interaction.request
+    return {"method": request.method, "url": request.url, "request_headers": request.headers}
+
+
+def reply_head_of(interaction: Interaction) -> dict[str, Any]:
+    """The response without its body, and the facts."""
+    response, facts = interaction.response, interaction.facts
     return {
-        "method": request.method,
-        "url": request.url,
-        "request_headers": request.headers,
         "status": response.status,
         "reason": response.reason,
         "response_headers": response.headers,
@@ -28,16 +31,28 @@ def head_of(interaction: Interaction) -> dict[str, Any]:
     }
 
 
+def response_of(head: dict[str, Any], body: bytes) -> RecordedResponse:
+    """The response of a head and its body."""
+    headers = tuple((name, value) for name, value in head["response_headers"])
+    return RecordedResponse(status=head["status"], reason=head["reason"], headers=headers, body=body)
+
+
+def facts_of(head: dict[str, Any], *, checked: bool = False) -> Facts | None:
+    """The facts of a head; `checked` where they were found good before they were written."""
+    held = head["facts"]
+    if held is None:
+        return None
+    return Facts.from_checked(held) if checked else Facts.from_raw(held)
+
+
 def with_bodies(head: dict[str, Any], request: bytes, response: bytes, *, checked: bool = False) -> Interaction:
     """
-    The interaction of a head and its bodies; `checked` where its facts were found good before they were written.
+    The interaction of a head and its bodies.
 
     Raises:
         KeyError, TypeError, ValueError, CassetteError: It is no head of ours.
 
     """
-    held = head["facts"]
-    read = Facts.from_checked if checked else Facts.from_raw
     return Interaction(
         request=RecordedRequest(
             method=head["method"],
@@ -45,20 +60,19 @@ def with_bodies(head: dict[str, Any], request: bytes, response: bytes, *, checke
             headers=tuple((name, value) for name, value in head["request_headers"]),
             body=request,
         ),
-        response=RecordedResponse(
-            status=head["status"],
-            reason=head["reason"],
-            headers=tuple((name, value) for name, value in head["response_headers"]),
-            body=response,
-        ),
-        facts=None if held is None else read(held),
+        response=response_of(head, response),
+        facts=facts_of(head, checked=checked),
     )
 
 
 def to_line(interaction: Interaction) -> dict[str, Any]:
     """With the bodies: text where they are UTF-8, else in base64."""
     bodies = {"request_body": interaction.request.body, "response_body": interaction.response.body}
-    return {**head_of(interaction), **{name: _body(body) for name, body in bodies.items()}}
+    return {
+        **request_head_of(interaction),
+        **reply_head_of(interaction),
+        **{name: _body(body) for name, body in bodies.items()},
+    }
 
 
 def from_line(line: dict[str, Any]) -> Interaction:

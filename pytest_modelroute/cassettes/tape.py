@@ -13,7 +13,8 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 from pytest_modelroute.cassettes.encodings import decoded
-from pytest_modelroute.cassettes.interaction import Interaction, RecordedRequest
+from pytest_modelroute.cassettes.facts import Facts
+from pytest_modelroute.cassettes.interaction import Interaction, RecordedRequest, RecordedResponse
 from pytest_modelroute.errors import RecordingError, UnrecordedCall
 from pytest_modelroute.wire.call_log import ProviderCall
 from pytest_modelroute.wire.recorded import Played, Sent
@@ -38,6 +39,10 @@ class Shelf(Protocol):
 
     def interaction(self, number: int) -> Interaction:
         """One of them."""
+        ...
+
+    def response(self, number: int) -> tuple[RecordedResponse, Facts | None]:
+        """What is replayed of one of them."""
         ...
 
 
@@ -193,23 +198,22 @@ class Tape:
         except RecordingError as error:
             raise UnrecordedCall(str(error)) from None
 
-    def _take_next(self, key: str) -> tuple[Interaction, str] | None:
+    def _take_next(self, key: str) -> tuple[RecordedResponse, Facts | None, str] | None:
         """The next recording of a request: of the cassette, else of what was paid for already."""
         queue = self._left.get(key)
         if queue:
             index = queue.popleft()
             self._played.append(index)
-            return self._shelf.interaction(index), f"recording {index + 1} of {self._shown}"
+            return *self._shelf.response(index), f"recording {index + 1} of {self._shown}"
         paid = self._paid.get(key)
         if paid:
             entry = paid.popleft()
             self.spent.append(entry.id)
             self.new.append((key, entry.interaction))
-            return entry.interaction, "the journal of an earlier run"
+            return entry.interaction.response, entry.interaction.facts, "the journal of an earlier run"
         return None
 
-    def _replay(self, interaction: Interaction, where: str) -> Played:
-        response, facts = interaction.response, interaction.facts
+    def _replay(self, response: RecordedResponse, facts: Facts | None, where: str) -> Played:
         if facts is None:
             self.without_latency += 1
         return Played(
