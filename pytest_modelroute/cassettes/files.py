@@ -64,13 +64,13 @@ def read_cassette(path: Path, *, sealed: bool = True) -> CassetteFile:
     parsed = parse(path, data)
     digest = digest_of(data)
     del data
+    _check_version(path, parsed)
     interactions: list[Interaction] = []
     for number, (line, raw) in enumerate(zip(parsed.lines, parsed.raw, strict=True), start=1):
         try:
             interactions.append(interaction_of(raw))
         except CassetteError as error:
             raise broken(path, str(error), line=line, number=number) from None
-    _check_version(path, parsed)
     if sealed:
         _check_checksums(path, parsed.lines, interactions)
         _check_count(path, parsed.lines, interactions)
@@ -103,7 +103,7 @@ def _check_version(path: Path, parsed: Parsed) -> None:
     if "version" not in parsed.top:
         raise broken(
             path,
-            "the file was cut after this interaction: its version is missing, which is the last line of a cassette; "
+            "the file was cut: its version is missing, which is the last line of a cassette; "
             "take it back from version control, or record it again",
             line=parsed.lines[-1] if parsed.lines else 1,
             number=len(parsed.lines),

@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from errno import ENOSPC
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
@@ -179,8 +178,9 @@ class Journal:
 
 def _put(file: int, line: bytes) -> None:
     """One write of one line, on the disk when it returns."""
-    if os.write(file, line) != len(line):
-        raise OSError(ENOSPC, os.strerror(ENOSPC))
+    rest = line[os.write(file, line) :]
+    while rest:  # the disk took a part: the next write says why, or takes more
+        rest = rest[os.write(file, rest) :]
     os.fsync(file)
 
 
@@ -192,7 +192,8 @@ def _write(entry: Entry) -> bytes:
 def _entry(line: bytes) -> Entry | None:
     """The entry of a line, or None where it is none of ours, or not whole."""
     with suppress(ValueError, KeyError, TypeError, CassetteError):
-        said = cast("dict[str, Any]", json.loads(line))
+        read: object = json.loads(line)
+        said = cast("dict[str, Any]", read) if isinstance(read, dict) else {}
         if said.pop("digest") == _digest(said):
             return Entry(id=said["id"], test=said["test"], interaction=from_line(said))
     return None

@@ -111,10 +111,11 @@ DAMAGES: dict[str, tuple[Callable[[str], str], str]] = {
     ),
     "cut between interactions": (
         _pick(0, 1, 2),
-        (
-            "24: interaction 2: the file was cut after this interaction: its version is missing, "
-            f"which is the last line of a cassette; {LEAVE}"
-        ),
+        (f"24: interaction 2: the file was cut: its version is missing, which is the last line of a cassette; {LEAVE}"),
+    ),
+    "cut at the end of a line": (
+        lambda text: text[: text.index("    headers", text.index("two"))],
+        f"24: interaction 2: the file was cut: its version is missing, which is the last line of a cassette; {LEAVE}",
     ),
     "cut and mended": (
         _pick(0, 1, 2, 4),
@@ -125,10 +126,7 @@ DAMAGES: dict[str, tuple[Callable[[str], str], str]] = {
     ),
     "no version and no interaction": (
         lambda text: "interactions: []\n",
-        (
-            "1: the file was cut after this interaction: its version is missing, "
-            f"which is the last line of a cassette; {LEAVE}"
-        ),
+        (f"1: the file was cut: its version is missing, which is the last line of a cassette; {LEAVE}"),
     ),
     "an interaction removed": (
         _pick(0, 1, 3, 4),
@@ -209,8 +207,8 @@ DAMAGES: dict[str, tuple[Callable[[str], str], str]] = {
     "a later schema": (
         _swap("schema: 1", "schema: 2"),
         (
-            "2: interaction 1: it was written by a later version of pytest-modelroute (schema 2; this one reads up to "
-            "1): upgrade pytest-modelroute"
+            "2: interaction 1: it was written by a later version of pytest-modelroute "
+            "(schema 2; this one reads up to 1): upgrade pytest-modelroute"
         ),
     ),
     "an edited request": (
