@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pytest_modelroute.cassettes.files import read_cassette
+from pytest_modelroute.cassettes.interaction import RecordedResponse
 from pytest_modelroute.errors import CassetteError
 from tests.cassettes.making import Shelf, call, question_of
 
@@ -356,6 +358,14 @@ def test_json_cassettes_are_read(shelf: Shelf) -> None:
     )
     assert "\\\\ud83d" in path.read_text("ascii")
     assert shelf.questions(path) == ["a \U0001f600\U0001f600, a \\ud83d\\ude00 and a \\\U0001f600", "two"]
+
+
+def test_a_json_cassette_may_hold_any_character(shelf: Shelf) -> None:
+    """Beyond the first 65536 JSON writes two escapes, also after others, and a backslash before them is none."""
+    body = "\U0001f600\U0001f469 \\\U0001f600 \\ud83d\\ude00".encode()
+    path = shelf.put(replace(call("one"), response=RecordedResponse(status=200, body=body)), name="refund.json")
+    assert "\\ud83d\\ude00\\ud83d\\udc69" in path.read_text("ascii")
+    assert read_cassette(path).interactions[0].response.body == body
 
 
 @pytest.mark.parametrize(
