@@ -89,7 +89,7 @@ _WORDS: Final = (
 )
 "The last words of names of JSON members, settings and headers whose value is a secret, whatever it looks like."
 _ENDINGS: Final = tuple(words.replace(" ", "") for words in _WORDS)
-_NAME: Final = r"[\w.-]{0,40}?(?:" + "|".join(words.replace(" ", "[_-]?") for words in _WORDS) + r")(?![\w-])"
+_NAME: Final = r"(?:" + "|".join(words.replace(" ", "[_-]?") for words in _WORDS) + r")(?![\w-])"
 _ROOTS: Final = (
     *("key", "token", "secret", "passw", "passphrase", "pwd", "credential", "authorization", "cookie", "connection"),
     "webhook",
@@ -106,7 +106,7 @@ KINDS: Final[tuple[Kind, ...]] = (
         lambda text: any(each.isdigit() or each.isupper() for each in text[8:]),
     ),
     _kind("Langfuse key", "k-lf-", _START + r"[sp]k-lf-[0-9a-f-]{30,}"),
-    _kind("key of the form sk-...", "sk-", _START + r"sk-(?P<secret>[A-Za-z0-9_-]{20,})", _random),
+    _kind("key of the form sk-...", "sk-", _START + r"sk-[A-Za-z0-9_-]{20,}", lambda text: _random(text[3:])),
     _kind("Google key", "AIza", _START + r"AIza[A-Za-z0-9_-]{35,45}(?![A-Za-z0-9_/+-])"),
     _kind("Google key", "AQ.", _START + r"AQ\.[A-Za-z0-9_-]{30,}", _mixed),
     _kind("Google access token", "ya29.", r"ya29\.[A-Za-z0-9_.-]{16,}"),
@@ -157,29 +157,29 @@ KINDS: Final[tuple[Kind, ...]] = (
     _loose(
         "Basic credentials", ("basic",), r"\bBasic(?:\s|%20)+(?P<secret>[A-Za-z0-9+/_-]{6,}={0,2})", _user_and_password
     ),
-    _loose("cookie", ("cookie:",), r"cookie:[ \t]*(?P<secret>[^\s=;,]+=[^\r\n]+)"),
+    _loose("cookie", ("cookie:",), r"cookie:[ \t]*(?P<secret>[^\s=;,]{1,100}=[^\r\n]+)"),
     _loose(
         "secret by its name",
         _ROOTS,
-        r"(?P<p>\\*[\"'])" + _NAME + r"(?P=p)\s*:\s*(?P<q>\\*[\"'])(?P<secret>(?:(?!(?P=q))[^\r\n]){1,4000})(?P=q)",
+        _NAME + r"\\*[\"']\s*:\s*(?P<q>\\*[\"'])(?P<secret>(?:(?!(?P=q))[^\r\n]){1,4000})(?P=q)",
     ),
     _loose(
         "secret by its name",
         _ROOTS,
-        r"\b" + _NAME + r"\s?=\s?(?P<q>\\*[\"'])(?P<secret>(?:(?!(?P=q))[^\r\n]){1,4000})(?P=q)",
+        _NAME + r"\s?=\s?(?P<q>\\*[\"'])(?P<secret>(?:(?!(?P=q))[^\r\n]){1,4000})(?P=q)",
         lambda text: not text.startswith(("{", "$", "<")),
     ),
     _loose(
         "secret by its name",
         _ROOTS,
-        r"(?<![A-Za-z0-9])" + _NAME + r"(?::[ \t]?|[ \t]?=[ \t]?)(?:(?:Bearer|Basic|Token|Key)[ \t]+)?"
+        _NAME + r"(?::[ \t]?|[ \t]?=[ \t]?)(?:(?:Bearer|Basic|Token|Key)[ \t]+)?"
         r"(?P<secret>[^\s\"',;&<>{}()\[\]\\]{8,})",
         lambda text: _mixed(text) and not re.match(r"[a-z]+:/{2}|[/.$]", text),
     ),
     _loose(
         "secret by its name",
         ('name="',),
-        r"name=\"" + _NAME + r"\"(?:\r?\n[^\r\n]+)*\r?\n\r?\n(?P<secret>[^\r\n]+)",
+        r"name=\"[\w.-]{0,40}?" + _NAME + r"\"(?:\r?\n[^\r\n]+)*\r?\n\r?\n(?P<secret>[^\r\n]+)",
     ),
 )
 "What is looked for in every text, in no particular order: spans that overlap become one."
@@ -241,8 +241,8 @@ def header_names_a_secret(name: str) -> bool:
 
 
 _PLACEHOLDER: Final = re.compile(
-    r"(?:(?:bearer|basic|token|key) +)?[\W_]*(?:redacted|dummy|fake|filtered|scrubbed|masked|removed|hidden|omitted"
-    r"|secret|none|null|test|example|your|api|key|token|placeholder|x{3,}|[\W_]+)*[\W_]*",
+    r"(?:(?:bearer|basic) )?(?:redacted|dummy|fake|filtered|scrubbed|masked|removed|hidden|omitted|secret|none|null|test"
+    r"|example|your|my|api|key|token|placeholder|x|[\W_])*",
     re.IGNORECASE,
 )
 
