@@ -34,6 +34,7 @@ _NAMES: Final = tuple(
 )
 "What the names of secrets end with, and what follows them in JSON, settings and headers."
 _WORDS: Final = (b"bearer", b"basic", b"project", b"formdata;name==")
+_QUOTED: Final = re.compile(r"%[0-9A-Fa-f]{2}")
 _ASCII_ESCAPED: Final = re.compile(r"\\u00[2-7]")
 
 
@@ -66,5 +67,7 @@ class Prefilter:
         if any(map(text.__contains__, self._anywhere)) or ("@" in text and "://" in text):
             return False
         if "\\" in text and (r"\/" in text or _ASCII_ESCAPED.search(text)):
+            return False
+        if "%" in text and _QUOTED.search(text):
             return False
         return not any(pattern.search(text) for pattern in self._always)

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from pytest_modelroute.cassettes.encodings import decoded
 from pytest_modelroute.cassettes.eventstream import opened_payloads, reframed
-from pytest_modelroute.cassettes.secret_kinds import header_names_a_secret, stands_for_a_secret
+from pytest_modelroute.cassettes.secret_kinds import header_names_a_secret, names_a_project, stands_for_a_secret
 from pytest_modelroute.cassettes.secrets import Finder, Finding, is_named_secret
 from pytest_modelroute.cassettes.streams import as_text, find_in_body, find_in_url, is_framed
 from pytest_modelroute.cassettes.views import Found, Path, Walk, is_json, json_tokens, string_view
@@ -35,6 +35,7 @@ class _Scalar:
     last_line: int
     binary: bool = False
     is_name: bool = False
+    is_string: bool = True
 
 
 def remaining(finder: Finder, text: str | bytes) -> list[Finding]:
@@ -75,7 +76,8 @@ def _in_scalars(finder: Finder, scalars: list[_Scalar], lines: list[str]) -> Ite
             yield from _placed(find_in_url(finder, scalar.value), scalar.value, scalar, lines)
         else:
             yield from _placed(finder.find(scalar.value), scalar.value, scalar, lines)
-            if not name and scalar.path and is_named_secret(str(scalar.path[-1]), scalar.value):
+            named = is_named_secret if scalar.is_string else names_a_project
+            if not name and scalar.path and named(str(scalar.path[-1]), scalar.value):
                 yield from _placed([Found(0, len(scalar.value), "secret by its name")], scalar.value, scalar, lines)
 
 
@@ -138,7 +140,7 @@ def _of_json(text: str, start: int, end: int, line: int) -> Iterator[_Scalar]:
         line += text.count("\n", at, token.start)
         at = token.start
         value = string_view(text, token.start, token.end).text if token.is_string else text[token.start : token.end]
-        yield _Scalar(token.path, value, line, line, is_name=token.is_name)
+        yield _Scalar(token.path, value, line, line, is_name=token.is_name, is_string=token.is_string)
 
 
 def _of_yaml(text: str) -> list[_Scalar] | None:

@@ -68,7 +68,8 @@ def _token(text: str) -> bool:
 
 _LONG: Final = 24
 'No English word behind "bearer" is longer.'
-_START: Final = r"(?:(?<![A-Za-z0-9_-])|(?<=%[0-9A-Fa-f]{2})|(?<=\\[nrt]))"
+_ESCAPED: Final = r"|(?<=%[0-9A-Fa-f]{2})|(?<=\\[nrt])"
+_START: Final = r"(?:(?<![A-Za-z0-9_-])" + _ESCAPED + ")"
 "Where a key begins: not inside of a word such as task-, but behind %20 and an escaped line break."
 
 
@@ -110,7 +111,7 @@ KINDS: Final[tuple[Kind, ...]] = (
     _kind("Google key", "AIza", _START + r"AIza[A-Za-z0-9_-]{35,45}(?![A-Za-z0-9_/+-])"),
     _kind("Google key", "AQ.", _START + r"AQ\.[A-Za-z0-9_-]{30,}", _mixed),
     _kind("Google access token", "ya29.", r"ya29\.[A-Za-z0-9_.-]{16,}"),
-    _kind("Google refresh token", "1//", r"(?<![\w/.-])1//[A-Za-z0-9_-]{30,}"),
+    _kind("Google refresh token", "1//", r"(?:(?<![\w/.-])" + _ESCAPED + r")1//[A-Za-z0-9_-]{30,}"),
     _kind("Google client secret", "GOCSPX-", r"GOCSPX-[A-Za-z0-9_-]{20,}"),
     _kind("Groq key", "gsk_", _START + r"gsk_[A-Za-z0-9]{20,}"),
     _kind("xAI key", "xai-", _START + r"xai-[A-Za-z0-9]{20,}"),
@@ -133,7 +134,11 @@ KINDS: Final[tuple[Kind, ...]] = (
     _kind("SendGrid key", "SG.", _START + r"SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}"),
     _kind("npm token", "npm_", _START + r"npm_[A-Za-z0-9]{36}(?![A-Za-z0-9])"),
     _kind("PyPI token", "pypi-AgE", r"pypi-AgE[A-Za-z0-9_-]{20,}"),
-    _kind("AWS access key id", "AKIA ASIA", r"(?<![A-Za-z0-9+/_-])(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9+/])"),
+    _kind(
+        "AWS access key id",
+        "AKIA ASIA",
+        r"(?:(?<![A-Za-z0-9+/_-])" + _ESCAPED + r")(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9+/])",
+    ),
     _kind("AWS signature", "AWS4-HMAC", r"AWS4-HMAC-SHA\d+(?:,| )(?P<secret>\s*\w+=[^\r\n\"']+)"),
     _kind("AWS account id", "arn:aws", r"arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:(?P<secret>\d{12})(?=:)"),
     _kind("JSON web token", "eyJ", _START + r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){2,4}"),

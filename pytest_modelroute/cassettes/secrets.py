@@ -22,7 +22,7 @@ from pytest_modelroute.cassettes.secret_kinds import (
     names_a_secret,
 )
 from pytest_modelroute.cassettes.secret_values import Form, forms_of
-from pytest_modelroute.cassettes.views import REDACTED, Found, Token, is_json, json_tokens, string_view
+from pytest_modelroute.cassettes.views import REDACTED, Found, Token, is_json, json_tokens, string_view, url_view
 
 _DEEPEST: Final = 6
 "How deep JSON in strings of JSON is looked into; below, it is searched as plain text."
@@ -56,7 +56,11 @@ class Finder:
             return []
         if depth < _DEEPEST and is_json(text):
             return list(self.in_tokens(text, json_tokens(text), depth))
-        return list(self._plain(text))
+        found = list(self._plain(text))
+        if "%" in text:
+            view = url_view(text)
+            found += view.raw(self._plain(view.text))
+        return found
 
     def in_tokens(self, text: str, tokens: Iterable[Token], depth: int = 0) -> Iterator[Found]:
         """The secrets in the strings and numbers of a JSON document."""

@@ -81,10 +81,7 @@ def may_be_split(text: str, content_type: str) -> bool:
 
 def find_in_url(finder: Finder, url: str) -> Iterator[Found]:
     """The secrets of a URL: user and password, parameters by their names, and what looks like one anywhere."""
-    view = url_view(url)
-    yield from view.raw(finder.find(view.text))
-    if view.text != url:
-        yield from finder.find(url)
+    yield from finder.find(url)
     for part in re.finditer(r"[?#]([^?#]*)", url):
         yield from find_in_query(finder, plain_view(url, part.start(1), part.end(1)))
 
@@ -95,9 +92,7 @@ def find_in_query(finder: Finder, query: View) -> Iterator[Found]:
         name, equals, value = part[0].partition("=")
         if equals and value and query_names_a_secret(url_view(name).text):
             yield from query.raw([Found(part.end() - len(value), part.end(), f"query parameter {name}")])
-    whole = url_view(query.text)
-    yield from query.raw(whole.raw(finder.find(whole.text)))
-    yield from query.raw(finder.find(query.text) if whole.text != query.text else ())
+    yield from query.raw(finder.find(query.text))
 
 
 def _in_json(finder: Finder, text: str) -> Iterator[Found]:
