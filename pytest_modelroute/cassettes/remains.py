@@ -20,7 +20,7 @@ from pytest_modelroute.cassettes.eventstream import opened_payloads, reframed
 from pytest_modelroute.cassettes.secret_kinds import header_names_a_secret, names_a_project, stands_for_a_secret
 from pytest_modelroute.cassettes.secrets import Finder, Finding, is_named_secret
 from pytest_modelroute.cassettes.streams import as_text, find_in_body, find_in_url, is_framed
-from pytest_modelroute.cassettes.views import Found, Path, Walk, is_json, json_tokens, string_view
+from pytest_modelroute.cassettes.views import Found, Path, Walk, is_json, json_tokens, settled, string_view
 from pytest_modelroute.errors import RecordingError
 
 _SHOWN_OF_A_SECRET: Final = 12
@@ -65,20 +65,24 @@ def _in_scalars(finder: Finder, scalars: list[_Scalar], lines: list[str]) -> Ite
             headers.setdefault(owner, {})[name] = scalar.value
     for scalar in scalars:
         _, name = _header(scalar.path)
-        if scalar.is_name:
-            yield from _placed(finder.find(scalar.value), scalar.value, scalar, lines)
-        elif name and header_names_a_secret(name) and not stands_for_a_secret(scalar.value):
-            yield Finding(f"header {name}", scalar.line)
-        elif "body" in scalar.path[-2:]:
+        if name and not scalar.is_name and header_names_a_secret(name):
+            if not stands_for_a_secret(scalar.value):
+                yield Finding(f"header {name}", scalar.line)
+        elif "body" in scalar.path[-2:] and not scalar.is_name:
             owner = scalar.path[: len(scalar.path) - 1 - scalar.path[::-1].index("body")]
             yield from _in_body(finder, scalar, headers.get(owner, {}), lines)
-        elif scalar.path[-1:] in (("uri",), ("url",)):
-            yield from _placed(find_in_url(finder, scalar.value), scalar.value, scalar, lines)
         else:
-            yield from _placed(finder.find(scalar.value), scalar.value, scalar, lines)
-            named = is_named_secret if scalar.is_string else names_a_project
-            if not name and scalar.path and named(str(scalar.path[-1]), scalar.value):
-                yield from _placed([Found(0, len(scalar.value), "secret by its name")], scalar.value, scalar, lines)
+            yield from _placed(_in_scalar(finder, scalar, is_header=bool(name)), scalar.value, scalar, lines)
+
+
+def _in_scalar(finder: Finder, scalar: _Scalar, *, is_header: bool) -> Iterator[Found]:
+    if scalar.path[-1:] in (("uri",), ("url",)):
+        yield from find_in_url(finder, scalar.value)
+        return
+    named = is_named_secret if scalar.is_string else names_a_project
+    if not scalar.is_name and not is_header and scalar.path and named(str(scalar.path[-1]), scalar.value):
+        yield Found(0, len(scalar.value), "secret by its name")
+    yield from finder.find(scalar.value)
 
 
 def _in_body(finder: Finder, scalar: _Scalar, headers: dict[str, str], lines: list[str]) -> Iterator[Finding]:
@@ -110,7 +114,7 @@ def _header(path: Path) -> tuple[Path, str]:
 
 
 def _real(text: str, found: Iterable[Found]) -> Iterator[Found]:
-    return (each for each in found if not stands_for_a_secret(text[each.start : each.end]))
+    return (each for each in settled(text, found) if not stands_for_a_secret(text[each.start : each.end]))
 
 
 def _placed(found: Iterable[Found], text: str, scalar: _Scalar, lines: list[str]) -> Iterator[Finding]:

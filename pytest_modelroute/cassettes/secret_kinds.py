@@ -246,8 +246,8 @@ def header_names_a_secret(name: str) -> bool:
 
 
 _PLACEHOLDER: Final = re.compile(
-    r"(?:(?:bearer|basic) )?(?:redacted|dummy|fake|filtered|scrubbed|masked|removed|hidden|omitted|secret|none|null|test"
-    r"|example|your|my|api|key|token|placeholder|x|[\W_])*",
+    r"(?:(?:bearer|basic) )?(?:redacted|dummy|fake|filtered|scrubbed|masked|removed|hidden|omitted|secret|none|null"
+    r"|test|example|your|my|api|key|token|placeholder|x|[\W_])*",
     re.IGNORECASE,
 )
 

@@ -200,33 +200,32 @@ def _lines(text: str) -> Iterator[View]:
 
 def _events(text: str) -> tuple[list[View], list[View]]:
     """The data of each server-sent event, and all other lines."""
-    documents, others, data = list[View](), list[View](), list[View]()
+    documents, others, data = list[View](), list[View](), list[tuple[int, int]]()
     at = 0
     for found in (*_BREAK.finditer(text), None):
         end = len(text) if found is None else found.start()
         if text.startswith("data:", at):
-            data.append(plain_view(text, at + (6 if text.startswith(" ", at + 5) else 5), end))
+            data.append((at + (6 if text.startswith(" ", at + 5) else 5), end))
         elif end > at:
             others.append(plain_view(text, at, end))
         if data and (end == at or found is None):
-            documents.append(_together(data))
+            documents.append(_together(text, data))
             data = []
         at = end if found is None else found.end()
     return documents, others
 
 
-def _together(lines: Sequence[View]) -> View:
-    """The data of an event over several lines, with a line break between them."""
+def _together(text: str, lines: Sequence[tuple[int, int]]) -> View:
+    """The data of an event, with a line break between its lines."""
     if len(lines) == 1:
-        return lines[0]
+        return plain_view(text, *lines[0])
     pieces, starts, ends = list[str](), list[int](), list[int]()
-    for line in lines:
-        first = line.starts[0] if line.text else (ends[-1] if ends else 0)
-        if pieces:
+    for number, (start, end) in enumerate(lines):
+        if number:
             pieces.append("\n")
-            starts.append(ends[-1])
-            ends.append(first)
-        pieces.append(line.text)
-        starts += line.starts
-        ends += line.ends
+            starts.append(lines[number - 1][1])
+            ends.append(start)
+        pieces.append(text[start:end])
+        starts += range(start, end)
+        ends += range(start + 1, end + 1)
     return View("".join(pieces), starts, ends)

@@ -1,5 +1,5 @@
 """
-Interactions with a secret planted in each, of every kind and in every place we know of, and texts that only look like it.
+Interactions with a secret in each, of every kind and in every place we know of, and texts that only look like it.
 
 Keys are made up when this is imported, from the hash of their names: this file holds none, and each run has the same.
 """
@@ -333,9 +333,9 @@ def _in_streams() -> Iterator[Plant]:
     for name, make in makers.items():
         for size in (1, 2, 3, 5, 8, 13, 30):
             body = events(cut(said, size), make)
-            pieces = tuple(piece for piece in cut(said, size) if len(piece) > 4 and piece in OPENAI)
+            inside = [piece for piece in cut(said, size) if len(piece) > 4 and piece in OPENAI]
             parts = {"response": response(body, headers=(SSE,)), "sizes": tuple(map(len, cut(body.decode(), 100)))}
-            yield _plant(f"stream-{name}-{size}", OPENAI, *pieces, **parts)
+            yield _plant(f"stream-{name}-{size}", OPENAI, *inside, **parts)
     pieces = [piece for each in cut(said, 6) for piece in ("", each)]
     yield _plant(
         "stream-responses", *cut(said, 6)[3:9], response=response(events(pieces, responses_delta), headers=(SSE,))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import timeit
+from collections.abc import Callable
 from urllib.parse import quote
 
 import pytest
@@ -52,8 +54,8 @@ def test_a_look_alike_survives(text: str) -> None:
         ("password=hunter22", "password=REDACTED"),
         ("x-api-key: abcdefg1", "x-api-key: REDACTED"),
         ("client_secret = 'any thing'", "client_secret = 'REDACTED'"),
-        ("{'api_key': 'x', 'n': 1}", "{'api_key': 'REDACTED', 'n': 1}"),
-        ('log: {"api_key": "x"} sent', 'log: {"api_key": "REDACTED"} sent'),
+        ("{'api_key': 'q', 'n': 1}", "{'api_key': 'REDACTED', 'n': 1}"),
+        ('log: {"api_key": "q"} sent', 'log: {"api_key": "REDACTED"} sent'),
         ('log: "{\\"api_key\\": \\"x y\\"}" sent', 'log: "{\\"api_key\\": \\"REDACTED\\"}" sent'),
         ("Set-Cookie: a=b; Path=/", "Set-Cookie: REDACTED"),
         ("redis://:" + "pw@cache:6379/0", "redis://REDACTED@cache:6379/0"),
@@ -67,10 +69,10 @@ def test_a_look_alike_survives(text: str) -> None:
 def test_a_secret_is_told_by_what_stands_before_it(text: str, redacted: str) -> None:
     """A scheme, a name, a place in a URL."""
     assert BY_LOOKS.text(text) == redacted
-    assert BY_LOOKS.remains(text) != [] or "'x" in text or '"x"' in text or "hunter" in text
+    assert [finding.line for finding in BY_LOOKS.remains(text)] == [1]
 
 
-FORMS = {
+FORMS: dict[str, Callable[[str], str]] = {
     "plain": lambda value: value,
     "URL-quoted": lambda value: quote(value, safe=""),
     "URL-quoted in lower case": lambda value: quote(value, safe="").replace("%2F", "%2f"),
@@ -90,7 +92,7 @@ FORMS = {
 @given(value=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=8).map(lambda text: f"{text}7q"))
 @example(value='q"ä/\\ü +&7q')
 def test_a_value_of_the_environment_is_found_in_every_form(value: str) -> None:
-    """Whatever the value: in each form in which it may be sent, none of it stays, and the name of the variable is told."""
+    """In each form in which it may be sent, none of it stays, and the name of the variable is told."""
     if is_ordinary(value.strip()):
         return
     redactor = Redactor(environment={"MY_API_KEY": value})
@@ -138,14 +140,14 @@ def test_a_variable_named_like_a_secret_is_one(name: str, value: str) -> None:
         ("HOME", "/home/somebody"),
         ("API_KEY", "REDACTED"),
         ("TOKEN_URL", "https://auth.example/oauth/token"),
-        ("DATABASE_URL", "postgres://[broken"),
+        ("DATABASE_URL", "postgres://[broken@x"),
         ("DATABASE_URL", "postgres://me@db.internal/app"),
     ],
 )
 def test_other_variables_are_left_alone(name: str, value: str) -> None:
     """Words, paths, numbers of tokens, addresses, and what no name calls a secret."""
     text = f"x {value} y"
-    assert Redactor(environment={name: value}).text(text) in (text, text.replace("me@", "REDACTED@"))
+    assert Redactor(environment={name: value}).text(text) in (text, re.sub("//.*@", "//REDACTED@", text))
 
 
 def test_the_password_of_a_url_is_a_secret_whatever_its_variable_is_called() -> None:
@@ -236,6 +238,7 @@ class Pairs:
     """An object of JSON, in which a name may come twice."""
 
     def __init__(self, pairs: list[tuple[str, object]]) -> None:
+        """As they stand."""
         self.pairs = pairs
 
 
@@ -294,7 +297,7 @@ def test_no_text_takes_for_ever(text: str) -> None:
 def test_a_finding_says_what_and_where_and_never_shows_the_secret() -> None:
     """In any text, by the line."""
     secret = made_up("finding", 40)
-    redactor = Redactor(environment={"MISTRAL_API_KEY": secret})
+    redactor = Redactor(environment={"MISTRAL_API_KEY": secret, "MODEL_KEY": OPENAI[:-20]})
     found = redactor.remains(f"one\ntwo {OPENAI}\nthree {secret} {secret}\n")
-    assert found == [Finding(kind="OpenAI key", line=2), Finding(kind="value of $MISTRAL_API_KEY", line=3)]
+    assert found == [Finding(kind="value of $MODEL_KEY", line=2), Finding(kind="value of $MISTRAL_API_KEY", line=3)]
     assert secret not in repr(found)
