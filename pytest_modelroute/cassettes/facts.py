@@ -99,8 +99,10 @@ class Facts:
     @classmethod
     def from_checked(cls, raw: dict[str, Any]) -> Facts:
         """Read what `to_raw` gave, without a look at it."""
-        chunks = raw.get("chunks")
-        return cls(**{**raw, "chunks": tuple(map(tuple, chunks))}) if chunks is not None else cls(**raw)
+        if "chunks" in raw:
+            chunks: list[tuple[float, int]] = raw["chunks"]
+            raw = {**raw, "chunks": tuple(tuple(chunk) for chunk in chunks)}
+        return cls(**raw)
 
 
 @cache
