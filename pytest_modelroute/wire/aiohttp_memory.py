@@ -1,5 +1,5 @@
 """
-Interception of aiohttp in process: a call of a model gets a connection in memory, whose other end plays its script.
+Interception of aiohttp in process: a call gets a connection in memory, whose other end plays its script or recording.
 
 Everything above is aiohttp's own: sessions, limits, timeouts, the parser, the errors. The two methods of its connector
 that stand in between are replaced while a test listens. Importing aiohttp takes about 170 ms, so that nobody pays for
@@ -13,27 +13,25 @@ import asyncio
 import errno
 import inspect
 import os
-import sys
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from io import BytesIO
-from types import ModuleType
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import httpx
 
 from pytest_modelroute.errors import VirtualTimeError
 from pytest_modelroute.providers.registry import language_for
+from pytest_modelroute.wire.aiohttp_live import read_along
 from pytest_modelroute.wire.connection import Incoming, ScriptedConnection
 from pytest_modelroute.wire.exchange import Exchange
 from pytest_modelroute.wire.exchanges import Wire
+from pytest_modelroute.wire.imports import ModulePatch, StandIns
 from pytest_modelroute.wire.memory import ClientEnd
-from pytest_modelroute.wire.own_routes import OwnRoutes, Reply
+from pytest_modelroute.wire.own_routes import OwnRoutes, Reply, recorded_reply
+from pytest_modelroute.wire.read_along import along_with
+from pytest_modelroute.wire.recorded import Played, Sent, Take
 
-_MODULE: Final = "aiohttp.connector"
 _ARGUMENTS: Final = ["self", "req", "traces", "timeout"]
 _AT_ONCE: Final = 0.001
 "Seconds; 0 would be no timeout."
@@ -59,12 +57,34 @@ class AiohttpMemory:
         if not _listening:
             _patch.remove()
 
-    async def connect(self, connector: Any, request: Any, limits: Any) -> Any:
-        """The client's end of a connection in memory; None for a request that is not answered here."""
+    @property
+    def answers(self) -> bool:
+        """Whether any request may be answered here, or taken down."""
+        return self.wire.scripts is not None or self.wire.recordings is not None
+
+    async def connect(self, connector: Any, request: Any, limits: Any, opening: Callable[[], Awaitable[Any]]) -> Any:
+        """The client's end of a connection: in memory, or one that `opening` opens."""
+        if not self.answers:
+            with self._passing_on(request):
+                return await opening()
+        found = await self._find(request)
+        if isinstance(found, Reply) or (isinstance(found, Exchange) and found.answer is not None):
+            return await self._connect(connector, found, request, limits)
+        along = along_with(self.wire, found, request.method, str(request.url))
+        with along.watching(), nullcontext() if isinstance(found, Exchange) else self._passing_on(request):
+            client = await opening()
+        client.force_close()  # kept open, it would carry a call of who waits for it past us
+        if found is not None:
+            read_along(client, along, limits)
+        return client
+
+    async def _find(self, request: Any) -> Exchange | Reply | Take | None:
+        """What answers a request, or takes its reply down; None for one that goes straight to the network."""
         wire, url = self.wire, request.url
-        if wire.scripts is None or (language_for(request.method, url.path) is None and not self.routes):
+        if wire.recordings is None and language_for(request.method, url.path) is None and not self.routes:
             return None
         body = await _read_body(request)
+        headers = tuple((name.lower(), value) for name, value in request.headers.items())
         exchange = wire.open(
             method=request.method,
             url=str(url),
@@ -73,15 +93,25 @@ class AiohttpMemory:
             path=url.path,
             body=lambda: body,
             client="aiohttp",
+            headers=lambda: headers,
         )
-        if exchange is None:
-            reply = await self._ask_routes(request, body)
-            return None if reply is None else _connect(connector, reply, limits)
-        if exchange.answer is not None and exchange.answer.breaks == "refused":
-            await _refuse(exchange, exchange.answer.delay, request, limits)
-        return _connect(connector, exchange, limits)
+        if exchange is not None:
+            return exchange
+        reply = await self._ask_routes(request, body) if self.routes else None
+        found = reply or wire.open_other(Sent(request.method, str(url), url.host, headers, body, "aiohttp"))
+        return recorded_reply(found, request.method) if isinstance(found, Played) else found
 
-    def passing_on(self, request: Any) -> AbstractContextManager[None]:
+    async def _connect(self, connector: Any, found: Exchange | Reply, request: Any, limits: Any) -> Any:
+        exchange = found if isinstance(found, Exchange) else None
+        if exchange is not None and exchange.answer is not None and exchange.answer.breaks == "refused":
+            await _refuse(exchange, exchange.answer.delay, request, limits)
+        client = connector._factory()  # noqa: SLF001 - where its protocols are made
+        host = _InMemory(self.wire, found, client, limits)
+        connection = ScriptedConnection(host, exchange=exchange, keep_alive=False)
+        ClientEnd(asyncio.get_running_loop(), client, connection)
+        return client
+
+    def _passing_on(self, request: Any) -> AbstractContextManager[None]:
         """Let a request that is not answered here go on towards the network, where the guard stands."""
         by_proxy = request.proxy is not None
         return self.wire.passing_on(request.method, str(request.url), request.url.host, by_proxy=by_proxy)
@@ -94,14 +124,6 @@ class AiohttpMemory:
             )
         except httpx.RequestError as error:
             raise _cannot_connect(request, OSError(errno.ECONNREFUSED, str(error))) from None
-
-
-def _connect(connector: Any, found: Exchange | Reply, limits: Any) -> Any:
-    client = connector._factory()  # noqa: SLF001 - where its protocols are made
-    exchange = found if isinstance(found, Exchange) else None
-    connection = ScriptedConnection(_InMemory(found, client, limits), exchange=exchange, keep_alive=False)
-    ClientEnd(asyncio.get_running_loop(), client, connection)
-    return client
 
 
 async def _refuse(exchange: Exchange, delay: float, request: Any, limits: Any) -> None:
@@ -154,7 +176,8 @@ async def _read_body(request: Any) -> bytes:
 class _InMemory:
     """The host of a connection in memory, which carries one request, whose answer is known."""
 
-    def __init__(self, found: Exchange | Reply, client: Any, limits: Any) -> None:
+    def __init__(self, wire: Wire, found: Exchange | Reply, client: Any, limits: Any) -> None:
+        self._wire = wire
         self._found = found
         self._client = client
         self._limits = limits
@@ -163,13 +186,14 @@ class _InMemory:
         del request
         return self._found
 
-    def timeline(self, exchange: Exchange) -> _LoopTime:
-        never_ends = exchange.answer is not None and exchange.answer.breaks in ("silent", "stalled")
-        if never_ends and not self._limits.total and not self._limits.sock_read:
+    def timeline(self, exchange: Exchange | None) -> _LoopTime:
+        answer = None if exchange is None else exchange.answer
+        never_ends = answer is not None and answer.breaks in ("silent", "stalled")
+        if exchange is not None and never_ends and not self._limits.total and not self._limits.sock_read:
             exchange.waits_for_ever()
             self._client.read_timeout = _AT_ONCE
             self._client.start_timeout()
-        return _LoopTime(exchange, self._limits)
+        return _LoopTime(self._wire, self._limits, self._wire.now if exchange is None else exchange.call.started_s)
 
     def not_http(self, problem: str) -> None:
         raise AssertionError(problem)  # pragma: no cover - aiohttp writes HTTP
@@ -184,26 +208,27 @@ class _InMemory:
 class _LoopTime:
     """Time that passes on the client's own loop, virtual or real."""
 
-    def __init__(self, exchange: Exchange, limits: Any) -> None:
-        self._exchange = exchange
+    def __init__(self, wire: Wire, limits: Any, start: float) -> None:
+        self._wire = wire
         self._limits = limits
         self._loop = asyncio.get_running_loop()
+        self._start = start
         self._due = 0.0
         self._reached = 0.0
 
     def at(self, offset: float, then: Callable[[], None]) -> asyncio.Handle:
-        clock = self._exchange.wire.clock
+        clock = self._wire.clock
         seconds, self._due = offset - self._due, offset
         if clock is not None:
             try:
                 seconds = clock.left_to_loop(seconds)
             except VirtualTimeError as error:
-                self._exchange.wire.fail(str(error))
+                self._wire.fail(str(error))
                 seconds = 0
         return self._loop.call_later(seconds, self._go_on, then)
 
     def give_up(self) -> str:
-        elapsed = round(self._exchange.wire.now - self._exchange.call.started_s, 9)
+        elapsed = round(self._wire.now - self._start, 9)
         total, silence = self._limits.total, self._limits.sock_read
         is_late = (total and elapsed >= total) or (silence and round(elapsed - self._reached, 9) >= silence)
         return "timeout" if is_late else "cancelled"
@@ -217,73 +242,25 @@ _listening: list[AiohttpMemory] = []
 "Who listens, the newest last: a test that runs pytest may have one inside of another."
 
 
-class _Patch(MetaPathFinder):
-    """Replaces the methods of the connector where aiohttp is loaded; else waits for its import."""
+def _stand_ins(module: Any) -> StandIns:
+    connector = module.TCPConnector
+    opening = getattr(connector, "_create_connection", None)
+    if not inspect.iscoroutinefunction(opening) or [*inspect.signature(opening).parameters] != _ARGUMENTS:
+        return
 
-    def __init__(self) -> None:
-        self._originals: list[tuple[Any, str, Any]] = []
+    async def create_connection(self: Any, req: Any, traces: Any, timeout: Any) -> Any:  # noqa: ASYNC109 - aiohttp's
+        return await _listening[-1].connect(self, req, timeout, lambda: opening(self, req, traces, timeout))
 
-    def install(self) -> None:
-        module = sys.modules.get(_MODULE)
-        if module is not None:
-            self._replace(module)
-        else:
-            sys.meta_path.insert(0, self)
+    async def connect(self: Any, req: Any, traces: Any, timeout: Any) -> Any:  # noqa: ASYNC109 - aiohttp's
+        # A connection that was kept open would carry a call past us, and past the guard.
+        if _listening[-1].answers:
+            for client, _since in self._conns.pop(req.connection_key, ()):
+                client.close()
+        return await connecting(self, req, traces, timeout)
 
-    def remove(self) -> None:
-        if self in sys.meta_path:
-            sys.meta_path.remove(self)
-        while self._originals:
-            owner, name, original = self._originals.pop()
-            setattr(owner, name, original)
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        del path, target
-        if fullname != _MODULE:
-            return None
-        sys.meta_path.remove(self)
-        spec = find_spec(fullname)
-        loader: Any = None if spec is None else spec.loader
-        if loader is not None:
-            execute = loader.exec_module
-
-            def exec_module(module: ModuleType) -> None:
-                execute(module)
-                if _listening:
-                    self._replace(module)
-
-            loader.exec_module = exec_module
-        return spec
-
-    def _replace(self, module: Any) -> None:
-        connector = module.TCPConnector
-        opening = getattr(connector, "_create_connection", None)
-        if not inspect.iscoroutinefunction(opening) or [*inspect.signature(opening).parameters] != _ARGUMENTS:
-            return
-
-        async def create_connection(self: Any, req: Any, traces: Any, timeout: Any) -> Any:  # noqa: ASYNC109 - aiohttp's
-            listener = _listening[-1]
-            client = await listener.connect(self, req, timeout)
-            if client is None:
-                with listener.passing_on(req):
-                    client = await opening(self, req, traces, timeout)
-            return client
-
-        async def connect(self: Any, req: Any, traces: Any, timeout: Any) -> Any:  # noqa: ASYNC109 - aiohttp's
-            # A connection that was kept open would carry a call past us, and past the guard.
-            if _listening[-1].wire.scripts is not None:
-                for client, _since in self._conns.pop(req.connection_key, ()):
-                    client.close()
-            return await connecting(self, req, traces, timeout)
-
-        connecting = connector.connect
-        for name, stand_in in (("_create_connection", create_connection), ("connect", connect)):
-            owner: Any = next(kind for kind in connector.__mro__ if name in vars(kind))
-            original = cast("Any", vars(owner)[name])
-            self._originals.append((owner, name, original))
-            setattr(owner, name, stand_in)
+    connecting = connector.connect
+    yield connector, "_create_connection", create_connection
+    yield connector, "connect", connect
 
 
-_patch: Final = _Patch()
+_patch: Final = ModulePatch("aiohttp.connector", _stand_ins)

@@ -48,10 +48,18 @@ class Incoming:
         return next((value.decode("latin-1") for key, value in self.headers if key == name), "")
 
 
+class Timer(Protocol):
+    """What is due at a moment."""
+
+    def cancel(self) -> None:
+        """Leave it."""
+        ...
+
+
 class Timeline(Protocol):
     """How the time of one answer passes, in seconds since its request came."""
 
-    def at(self, offset: float, then: Callable[[], None]) -> asyncio.Handle:
+    def at(self, offset: float, then: Callable[[], None]) -> Timer:
         """Go on at a moment, which is after the last one."""
         ...
 
@@ -64,11 +72,11 @@ class Host(Protocol):
     """Who finds the answers of a connection."""
 
     def answer(self, request: Incoming) -> Exchange | Reply | None:
-        """The exchange whose answer is played, a reply that is sent at once, or None for a connection that is lost."""
+        """The exchange whose answer is played, a reply that is sent whole, or None for a connection that is lost."""
         ...
 
-    def timeline(self, exchange: Exchange) -> Timeline:
-        """How the time of this exchange passes, from now on."""
+    def timeline(self, exchange: Exchange | None) -> Timeline:
+        """How the time of this exchange passes, from now on; None for a reply to a request that is none."""
         ...
 
     def not_http(self, problem: str) -> None:
@@ -101,7 +109,7 @@ class ScriptedConnection(asyncio.Protocol):
         self._body: list[bytes] = []
         self._timeline: Timeline | None = None
         self._offset = 0.0
-        self._timer: asyncio.Handle | None = None
+        self._timer: Timer | None = None
         self._reading = False
         self._never_goes_on = False
 
@@ -109,7 +117,7 @@ class ScriptedConnection(asyncio.Protocol):
     def idle(self) -> bool:
         """Whether nothing is under way: neither a request nor an answer that will come."""
         return (
-            (self._exchange is None or self._never_goes_on)
+            ((self._exchange is None and self._timer is None) or self._never_goes_on)
             and self._request is None
             and self._http.their_state in (h11.IDLE, h11.CLOSED, h11.DONE)
             and not self._http.trailing_data[0]
@@ -186,10 +194,17 @@ class ScriptedConnection(asyncio.Protocol):
             self._play(found, _answer_of(found))
         elif found is None:
             self._reset()
+        elif found.delay:
+            self._timeline, self._offset = self._host.timeline(None), 0.0
+            self._after(found.delay, partial(self._reply, found))
         else:
-            headers = [(name, value) for name, value in found.headers if name.lower() != b"connection"]
-            headers.append((b"content-length", str(len(found.body)).encode()))
-            self._send_whole(found.status, headers, found.body)
+            self._reply(found)
+
+    def _reply(self, reply: Reply) -> None:
+        headers = [(name, value) for name, value in reply.headers if name.lower() != b"connection"]
+        if all(name.lower() != b"content-length" for name, _value in headers):
+            headers.append((b"content-length", str(len(reply.body)).encode()))
+        self._send_whole(reply.status, headers, reply.body)
 
     def _play(self, exchange: Exchange, answer: Answer) -> None:
         if answer.breaks == "silent":
@@ -238,7 +253,7 @@ class ScriptedConnection(asyncio.Protocol):
             return
         exchange.end()
         if answer.breaks == "cut":
-            self._exchange = None
+            self._exchange = self._timer = None
             self._transport.close()
             return
         self._send(h11.EndOfMessage())
@@ -291,7 +306,7 @@ class ScriptedConnection(asyncio.Protocol):
         self._send_whole(400, headers, body)
 
     def _reset(self) -> None:
-        self._exchange = None
+        self._exchange = self._timer = None
         sock = self._transport.get_extra_info("socket")
         if sock is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)

@@ -88,9 +88,9 @@ class Endpoint:
             return self._refuse(request, error)
         return self._answer_other(request) if exchange is None else exchange
 
-    def timeline(self, exchange: Exchange) -> _RealTime:
+    def timeline(self, exchange: Exchange | None) -> _RealTime:
         """Real time from now on."""
-        return _RealTime(self._loop, exchange)
+        return _RealTime(self._loop, self._wire, exchange)
 
     def not_http(self, problem: str) -> None:
         """Fail the test, which has given a client a wrong address."""
@@ -141,12 +141,14 @@ def _error(status: int, message: str) -> Reply:
 class _RealTime:
     """Time that passes for real, with the virtual clock of the test moved along: never further than is scripted."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, exchange: Exchange) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, wire: Wire, exchange: Exchange | None) -> None:
         self._loop = loop
+        self._clock = wire.clock
         self._exchange = exchange
         self._start = loop.time()
-        if exchange.wire.clock is not None:
-            exchange.moment = exchange.call.started_s
+        self._began = wire.now if exchange is None else exchange.call.started_s
+        if self._clock is not None and exchange is not None:
+            exchange.moment = self._began
 
     def at(self, offset: float, then: Callable[[], None]) -> asyncio.Handle:
         return self._loop.call_at(self._start + offset, self._go_on, offset, then)
@@ -161,7 +163,7 @@ class _RealTime:
 
     def _reach(self, offset: float) -> None:
         # By the moment that the call began at, so that calls at the same time add nothing to each other.
-        clock, moment = self._exchange.wire.clock, self._exchange.call.started_s + offset
-        if clock is not None:
-            clock.reach(moment)
-            self._exchange.moment = moment
+        if self._clock is not None:
+            self._clock.reach(self._began + offset)
+            if self._exchange is not None:
+                self._exchange.moment = self._began + offset

@@ -44,6 +44,11 @@ class Exchange:
         """Whether the exchange is over."""
         return self._ended
 
+    @property
+    def is_taken(self) -> bool:
+        """Whether somebody takes the reply down."""
+        return self._take is not None
+
     def _elapsed(self) -> float:
         if self._take is not None:  # a live call, whatever the clock of the test
             return round(self.wire.real_now - self._real_start, 9)

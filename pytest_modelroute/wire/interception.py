@@ -27,6 +27,7 @@ from pytest_modelroute.wire.exchange import Exchange
 from pytest_modelroute.wire.exchanges import Wire
 from pytest_modelroute.wire.own_routes import OwnRoutes, Reply
 from pytest_modelroute.wire.recorded import Played, Sent, Take
+from pytest_modelroute.wire.socket_memory import SocketMemory
 
 _LIBRARIES = tuple(name for name in ("httpx", "httpx2") if find_spec(name) is not None)
 
@@ -108,7 +109,7 @@ class Interception:
         self._wire = wire
         self.http = MockRouter(using=WireMocker.name, assert_all_called=False)
         self.routes = OwnRoutes(self.http)
-        self._aiohttp = AiohttpMemory(wire, self.routes)
+        self._others = (AiohttpMemory(wire, self.routes), SocketMemory(wire, self.routes))
 
     def start(self) -> None:
         """Begin to listen."""
@@ -116,11 +117,13 @@ class Interception:
             import_module(f"{library}._transports.default")
         WireMocker.wires.append((self._wire, self.routes))
         self.http.start()
-        self._aiohttp.start()
+        for other in self._others:
+            other.start()
 
     def stop(self) -> None:
         """Stop listening."""
-        self._aiohttp.stop()
+        for other in self._others:
+            other.stop()
         self.http.stop(quiet=True)
         WireMocker.wires.remove((self._wire, self.routes))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from typing import Any
+from typing import Any, Protocol
 
 from pytest_modelroute.wire.connection import ScriptedConnection
 
@@ -28,7 +28,7 @@ class ClientEnd(asyncio.Transport):
         self._connection = connection
         self._is_closing = False
         client.connection_made(self)
-        connection.connection_made(_ServerEnd(self))
+        connection.connection_made(ServerEnd(self))
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ARG002 - nothing is known of a socket
         """Nothing of what a socket knows."""
@@ -82,24 +82,42 @@ class ClientEnd(asyncio.Transport):
             self._connection.connection_lost(None)
 
 
-class _ServerEnd(asyncio.Transport):
-    """The transport of the scripted connection."""
+class OtherEnd(Protocol):
+    """Who gets what the server writes."""
 
-    def __init__(self, client_end: ClientEnd) -> None:
+    def send(self, data: bytes) -> None:
+        """The server has written this."""
+        ...
+
+    def hang_up(self, error: Exception | None) -> None:
+        """The server closes the connection after what it wrote, or resets it."""
+        ...
+
+
+class ServerEnd(asyncio.Transport):
+    """The transport of a scripted connection."""
+
+    def __init__(self, other: OtherEnd) -> None:
+        """Hand everything to the other end."""
         super().__init__()
-        self._client_end = client_end
+        self._other = other
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ARG002 - as above
+        """Nothing of what a socket knows."""
         return default
 
     def get_write_buffer_size(self) -> int:
+        """Nothing waits to be sent."""
         return 0
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        self._client_end.send(bytes(data))
+        """Hand it to the client."""
+        self._other.send(bytes(data))
 
     def close(self) -> None:
-        self._client_end.hang_up(None)
+        """End the connection after what was written."""
+        self._other.hang_up(None)
 
     def abort(self) -> None:
-        self._client_end.hang_up(ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)))
+        """Reset the connection."""
+        self._other.hang_up(ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)))

@@ -8,21 +8,26 @@ from typing import TYPE_CHECKING, Final
 
 from respx.models import AllMockedAssertionError, PassThrough
 
+from pytest_modelroute.wire.recorded import Played
+
 if TYPE_CHECKING:
     import httpx
     from respx import MockRouter
 
+_OF_THE_CONNECTION: Final = (b"connection", b"keep-alive", b"transfer-encoding")
 _OF_THE_MESSAGE: Final = (b"content-encoding", b"content-length", b"transfer-encoding")
 "Headers that say how a body was sent, and not what it is."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """A whole reply, as HTTP carries it; its content is not encoded."""
+    """A whole reply, as HTTP carries it."""
 
     status: int
     headers: Sequence[tuple[bytes, bytes]]
     body: bytes
+    delay: float = 0.0
+    "Seconds until it is sent."
 
 
 class OwnRoutes:
@@ -63,3 +68,11 @@ def _reply(reply: httpx.Response) -> Reply:
     body = reply.read()
     headers = [(name, value) for name, value in reply.headers.raw if name.lower() not in _OF_THE_MESSAGE]
     return Reply(status=reply.status_code, headers=headers, body=body)
+
+
+def recorded_reply(played: Played, method: str) -> Reply:
+    """A recorded reply to a request that is no call of a model."""
+    pairs = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in played.headers]
+    left_out = {*_OF_THE_CONNECTION, b"" if method == "HEAD" else b"content-length"}  # HEAD has a length and no body
+    headers = [(name, value) for name, value in pairs if name not in left_out]
+    return Reply(status=played.status, headers=headers, body=played.body, delay=played.latency_s)

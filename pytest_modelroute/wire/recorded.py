@@ -115,7 +115,7 @@ class Recordings(Protocol):
 def replayed(language: Language, played: Played, request: ProviderRequest) -> Answer:
     """A recorded reply as an answer: its pieces at their times, and what the provider says in it."""
     frames = played.frames()
-    if frames is None and request.stream:
+    if frames is None and (request.stream or not played.complete):
         frames = ((0.0, played.body),)
     headers = joined(played.headers)
     reply, error = read_reply(language, played.status, played.plain, headers, stream=request.stream)

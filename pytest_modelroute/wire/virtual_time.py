@@ -63,7 +63,7 @@ class VirtualTime:
         self._thread: int | None = None
         self._wall_shift = 0
         self._bases = (0, 0, 0)
-        self._loops = LoopControl(self._main, controls=self._is_here, forever=self._forever, watch=self._watch)
+        self._loops = LoopControl(self._main, controls=self.is_here, forever=self._forever, watch=self._watch)
         self._replaced: list[tuple[dict[str, Any], str]] = []
 
     @property
@@ -176,7 +176,7 @@ class VirtualTime:
 
     def read(self, kind: int) -> int | None:
         """A clock in nanoseconds for this thread; None where it is not under virtual time."""
-        if not self._is_here():
+        if not self.is_here():
             return None
         return self._bases[kind] + self._main.passed + (self._wall_shift if kind == _WALL else 0)
 
@@ -187,14 +187,14 @@ class VirtualTime:
         Any other thread than the test's has no clock of its own: its latencies are added to the test's, one after
         another, so that a measured time may come out too long but never too short.
         """
-        if self._is_here():
+        if self.is_here():
             self._watch.blocked(seconds)
         self._pass(round(seconds * NANO))
 
     async def asleep(self, seconds: float) -> None:
         """The same for the running task; other tasks go on meanwhile."""
         left = self.left_to_loop(seconds)
-        if not self._is_here() or self._loops.controls_running_loop():
+        if not self.is_here() or self._loops.controls_running_loop():
             await asyncio.sleep(left)
 
     def left_to_loop(self, seconds: float) -> float:
@@ -205,20 +205,20 @@ class VirtualTime:
             VirtualTimeError: The running loop keeps its clock to itself, and there is something to wait for.
 
         """
-        if not self._is_here():
+        if not self.is_here():
             self._pass(round(seconds * NANO))
             return 0
         if seconds > 0 and not self._loops.controls_running_loop():
             raise VirtualTimeError(_UNCONTROLLED)
         return seconds
 
+    def is_here(self) -> bool:
+        """Whether the current thread is under virtual time."""
+        return get_ident() == self._thread
+
     def lanes(self, count: int) -> Lanes:
         """So many lanes, on which pieces of synchronous work overlap in virtual time though they run one by one."""
         return Lanes(self._main, count)
-
-    def _is_here(self) -> bool:
-        """Whether the current thread is under virtual time."""
-        return get_ident() == self._thread
 
     def _pass(self, nanoseconds: int) -> None:
         self._main.add(nanoseconds)

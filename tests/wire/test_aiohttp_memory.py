@@ -31,6 +31,7 @@ from pytest_modelroute.faults import (
 )
 from pytest_modelroute.testrun import TestRun
 from pytest_modelroute.wire import aiohttp_memory
+from pytest_modelroute.wire.imports import ModulePatch
 
 URL = "https://api.openai.com/v1/chat/completions"
 OTHER_PLUGINS = ("respx", "asyncio", "anyio", "randomly", "xdist", "hypothesispytest", "cov")
@@ -647,8 +648,8 @@ def test_a_version_without_our_methods_meets_the_guard(
 
 def test_the_finder_waits_for_one_module_alone() -> None:
     """An import of anything else is not touched, and a module that is not there is not found."""
-    finder = aiohttp_memory._Patch()
-    assert finder.find_spec("json") is None
-    sys.meta_path.insert(0, finder)
-    finder.remove()
-    assert finder not in sys.meta_path
+    patch = ModulePatch("no_such_module", lambda _module: ())
+    patch.install()
+    assert (patch in sys.meta_path, patch.find_spec("json")) == (True, None)
+    patch.remove()
+    assert patch not in sys.meta_path

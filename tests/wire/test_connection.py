@@ -58,7 +58,7 @@ class Echo:
         said = f"{request.path} ".encode() + request.body
         return None if self.loses else Reply(status=200, headers=[(b"x-by", b"echo")], body=said)
 
-    def timeline(self, exchange: Exchange) -> Timeline:
+    def timeline(self, exchange: Exchange | None) -> Timeline:
         """Nothing here takes time."""
         raise NotImplementedError
 
