@@ -3,37 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
 
 from pytest_modelroute.wire.read_along import ReadAlong
 
 
-def read_along(client: Any, along: ReadAlong, limits: Any) -> None:
-    """Tell `along` what a connected protocol of aiohttp receives; `limits` are the client's timeouts."""
-    between = _Between(client, along, limits)
+def read_along(client: Any, along: ReadAlong) -> None:
+    """Tell `along` what a connected protocol of aiohttp receives."""
     closing = client.close
 
     def close() -> None:
-        # Heard at once: a test may look at the log in the very next line.
-        between.closed()
+        # Heard at once: a test may look at the log in the very next line. The client closes while it handles the error.
+        along.lost("timeout" if isinstance(sys.exception(), TimeoutError) else "cancelled")
         closing()
 
     client.close = close
-    client.transport.set_protocol(between)
+    client.transport.set_protocol(_Between(client, along))
 
 
 class _Between(asyncio.Protocol):
     """The protocol that the transport sees; the client's own hears everything after it."""
 
-    def __init__(self, client: Any, along: ReadAlong, limits: Any) -> None:
+    def __init__(self, client: Any, along: ReadAlong) -> None:
         self._client = client
         self._along = along
-        self._limits = limits
-        self._loop = asyncio.get_running_loop()
-        self._start = self._heard = self._loop.time()
 
     def data_received(self, data: bytes) -> None:
-        self._heard = self._loop.time()
         self._along.feed(data)
         self._client.data_received(data)
 
@@ -51,10 +47,3 @@ class _Between(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._client.resume_writing()
-
-    def closed(self) -> None:
-        """The client gives up what has not come, by its own timeouts or otherwise."""
-        now = self._loop.time()
-        total, silence = self._limits.total, self._limits.sock_read
-        is_late = (total and now - self._start >= total) or (silence and now - self._heard >= silence)
-        self._along.lost("timeout" if is_late else "cancelled")

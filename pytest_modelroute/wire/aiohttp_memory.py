@@ -75,7 +75,7 @@ class AiohttpMemory:
             client = await opening()
         client.force_close()  # kept open, it would carry a call of who waits for it past us
         if found is not None:
-            read_along(client, along, limits)
+            read_along(client, along)
         return client
 
     async def _find(self, request: Any) -> Exchange | Reply | Take | None:

@@ -71,7 +71,7 @@ class ReadAlong:
 
     def feed(self, data: bytes) -> None:
         """More has come."""
-        if self.over:
+        if self.over or not data:  # nothing at all would be the end of the connection
             return
         try:
             self._http.receive_data(data)

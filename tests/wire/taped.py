@@ -180,6 +180,8 @@ class Provider(BaseHTTPRequestHandler):
         elif prompt == "zip":
             packed = gzip.compress(chat_reply(f"re: {prompt}"), mtime=0)
             self._whole(200, packed, {"content-type": "application/json", "content-encoding": "gzip"})
+        elif prompt == "slow":
+            self._server.stopping.wait(5)
         elif prompt == "cut":
             self._whole(200, chat_reply("re: cut"), {"content-type": "application/json"}, cut=True)
         elif prompt == "refuse":
@@ -236,6 +238,7 @@ class Served(ThreadingHTTPServer):
     def __init__(self) -> None:
         """Listen on a free port."""
         super().__init__(("127.0.0.1", 0), Provider)
+        self.stopping = threading.Event()
         self.paths: list[str] = []
         self.peers: list[Any] = []
 
@@ -257,6 +260,7 @@ def provider() -> Generator[Served]:
         try:
             yield server
         finally:
+            server.stopping.set()
             server.shutdown()
             thread.join()
 
