@@ -58,7 +58,8 @@ class SocketAnswer:
             UnrecordedCall: Nobody does.
 
         """
-        self._connection.data_received(data)
+        if not self._ended:
+            self._connection.data_received(data)
 
     def read(self, size: int, limit: float | None) -> bytes:
         """

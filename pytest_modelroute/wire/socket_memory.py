@@ -137,8 +137,7 @@ def _stand_ins(module: ModuleType) -> StandIns:
     classes = {each for each in vars(module).values() if isinstance(each, type) and issubclass(each, HTTPConnection)}
     for kind in cast("set[Any]", classes):
         if "connect" in vars(kind):
-            connect: Any = vars(kind)["connect"]
-            yield kind, "connect", _connect(connect)
+            yield kind, "connect", _connect(cast("Any", vars(kind)["connect"]))
         if kind is HTTPConnection and module.__name__ == HTTPConnection.__module__:
             yield kind, "putrequest", _putrequest(vars(kind)["putrequest"])
 
@@ -177,8 +176,8 @@ def _putrequest(original: Callable[..., None]) -> Any:
     def putrequest(self: Any, *args: Any, **options: Any) -> None:
         # A connection that was open before would carry a call past us.
         if _finder() is not None and _leads_out(self.sock):
-            kind: Any = type(self)
-            self.sock = SocketStandIn(self, lambda: _connected(self, kind.connect), _finder, self.sock)
+            connect = cast("Any", type(self)).connect
+            self.sock = SocketStandIn(self, lambda: _connected(self, connect), _finder, self.sock)
         original(self, *args, **options)
 
     return putrequest

@@ -99,6 +99,7 @@ class SocketStandIn:
         answer = self._answer
         if answer is None or answer.request is not None:
             self._end("cancelled")
+            self._sent.clear()
             connection = self._connection
             answer = self._answer = SocketAnswer(finder.wire, lambda request: finder.find(connection, request))
         self._sent.append(piece)
@@ -113,7 +114,7 @@ class SocketStandIn:
 
     def _go_on(self, finder: Finder, answer: SocketAnswer, request: Incoming) -> None:
         """The request is whole."""
-        sent, self._sent = b"".join(self._sent), []
+        sent = b"".join(self._sent)
         if not answer.is_live:
             self._drop_real()
             return

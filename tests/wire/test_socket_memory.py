@@ -7,22 +7,26 @@ import io
 import json
 import select
 import socket
+import sys
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
 from typing import Any
 
 import boto3  # type: ignore[import-untyped]
 import botocore.awsrequest  # type: ignore[import-untyped]
 import botocore.config  # type: ignore[import-untyped]
+import httpx
 import pytest
 import requests
 import urllib3
 
 from pytest_modelroute.errors import UnrecordedCall
+from pytest_modelroute.faults import read_timeout
 from pytest_modelroute.wire.recorded import Played
 from tests.wire.taped import GAP, Shelf, both, chat_reply, new_run, provider, recording, replaying
 
@@ -461,6 +465,172 @@ def test_a_real_timeout_is_in_the_log() -> None:
     assert (run.wire.calls[0].error, shelf.tapes[0].complete) == ("cut off", False)
 
 
+@pytest.mark.parametrize("open_by", ["recording", "straight"])
+def test_a_connection_goes_on_after_the_test(open_by: str) -> None:
+    """One that was opened in a test that records is an ordinary one afterwards."""
+    shelf = Shelf(straight=open_by == "straight")
+    with provider() as server, requests.Session() as session:
+
+        def ask(word: str) -> str:
+            return said(session.post(server.url + CHAT, json=body_of(word), timeout=9).content)
+
+        with recording(shelf):
+            assert ask("in") == "re: in"
+        assert ask("after") == "re: after"
+    assert (len(set(server.peers)), len(shelf.sent)) == (1, 1)
+
+
+def test_a_connection_that_was_not_used_in_the_test_connects_after_it() -> None:
+    """What was set on it is set on the socket."""
+    with provider() as server:
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_port)
+        with recording(Shelf()):
+            connection.connect()
+            sock: Any = connection.sock
+            sock.settimeout(7)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        connection.request("POST", CHAT, json.dumps(body_of("hi")))
+        with connection.getresponse() as reply:
+            assert said(reply.read()) == "re: hi"
+        assert (sock.gettimeout(), sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)) == (7, 1)
+        assert sock.getpeername() == ("127.0.0.1", server.server_port)
+        sock.shutdown(socket.SHUT_RDWR)
+        connection.close()
+
+
+def test_an_unrecorded_call_is_not_sent_later() -> None:
+    """A connection that goes on after a miss sends what is asked next, and that alone."""
+    shelf = Shelf()
+    with provider() as server:
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=5)
+        with replaying(shelf):
+            with pytest.raises(UnrecordedCall):
+                connection.request("POST", CHAT, json.dumps(body_of("miss")))
+            shelf.live = True
+            sock: Any = connection.sock
+            text = json.dumps(body_of("hi")).encode()
+            head = f"POST {CHAT} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(text)}\r\n\r\n".encode()
+            assert sock.send(head + text) == len(head + text)
+            assert sock.recv(15) == b"HTTP/1.1 200 OK"
+            connection.close()
+    assert [json.loads(tape.sent.body)["messages"][0]["content"] for tape in shelf.tapes] == ["hi"]
+
+
+def test_a_connection_that_speaks_another_protocol_is_let_go() -> None:
+    """After 101 what is sent is nobody's request."""
+    shelf = Shelf()
+    with socket.create_server(("127.0.0.1", 0)) as server, recording(shelf) as run:
+
+        def answer() -> None:
+            peer, _ = server.accept()
+            with peer:
+                peer.recv(4096)
+                peer.sendall(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: echo\r\nconnection: upgrade\r\n\r\n")
+                peer.sendall(peer.recv(100))
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        connection = http.client.HTTPConnection("127.0.0.1", server.getsockname()[1], timeout=5)
+        connection.request("GET", "/", headers={"upgrade": "echo", "connection": "upgrade"})
+        sock: Any = connection.sock
+        assert sock.recv(4096).startswith(b"HTTP/1.1 101")
+        sock.sendall(b"\x81\x05hello")
+        assert sock.recv(100) == b"\x81\x05hello"
+        connection.close()
+        thread.join()
+    assert (run.wire.failures(), [tape.complete for tape in shelf.tapes]) == ([], [False])
+
+
+def test_a_reader_of_half_a_request_gets_nothing() -> None:
+    """Before a request is whole there is no answer, and nobody waits for one."""
+    with replaying(Shelf()):
+        connection = http.client.HTTPConnection("127.0.0.1", 9)
+        connection.connect()
+        sock: Any = connection.sock
+        assert sock.recv(10) == b""
+        sock.sendall(b"POST / HTTP/1.1\r\n")
+        assert sock.recv(10) == b""
+        connection.close()
+
+
+def test_a_connection_of_https_that_fails_leaves_nothing_open() -> None:
+    """A live call to a server that speaks no TLS is the client's own error."""
+    shelf = Shelf()
+    with provider() as server, recording(shelf) as run:
+        url = server.url.replace("http", "https") + CHAT
+        with pytest.raises(urllib.error.URLError, match="SSL"):
+            opened(url, body_of("hi"))
+        with pytest.raises(requests.exceptions.SSLError):
+            requests.post(url, json=body_of("hi"), timeout=9)
+    assert [call.error for call in run.wire.calls] == ["connection", "connection"]
+
+
+def test_a_class_with_a_connect_of_its_own_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """httplib2 connects by itself, in a child of http.client's class."""
+    module = ModuleType("httplib2")
+
+    class HTTPConnectionWithTimeout(http.client.HTTPConnection):
+        def connect(self) -> None:
+            self.sock = socket.create_connection((self.host, self.port), 5)
+
+    vars(module)["HTTPConnectionWithTimeout"] = HTTPConnectionWithTimeout
+    monkeypatch.setitem(sys.modules, "httplib2", module)
+    with replaying(on_shelf(f"http://127.0.0.1:9{CHAT}", latency=1)) as (_run, clock):
+        connection = HTTPConnectionWithTimeout("127.0.0.1", 9)
+        connection.connect()
+        connection.request("POST", CHAT, json.dumps(body_of("hi")))
+        with connection.getresponse() as reply:
+            assert (said(reply.read()), clock.now) == ("hi", 1.0)
+
+
+def test_a_connection_of_its_own_is_taken_over_when_it_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class that nobody knows connects by itself; its calls are recorded all the same."""
+
+    class OwnConnection(http.client.HTTPConnection):
+        def connect(self) -> None:
+            self.sock = socket.create_connection((self.host, self.port), 5)
+
+    shelf = Shelf()
+    with provider() as server, recording(shelf):
+        connection = OwnConnection("127.0.0.1", server.server_port)
+        connection.connect()
+        connection.request("POST", CHAT, json.dumps(body_of("hi")))
+        with connection.getresponse() as reply:
+            assert said(reply.read()) == "re: hi"
+        connection.close()
+    assert [tape.complete for tape in shelf.tapes] == [True]
+
+
+@pytest.mark.parametrize("limit", [None, 3])
+def test_a_script_beside_recordings_is_played(limit: float | None) -> None:
+    """Where both are, scripts answer first: also with silence, which nobody waits out."""
+    run = new_run()
+    with run.listening(), run.virtual_time() as clock, run.scripted() as scripts:
+        run.wire.recordings = Shelf(live=False)
+        scripts.on(model="m").replies(["scripted"], latency=2).fails(read_timeout())
+        url = f"https://api.openai.com{CHAT}"
+        with urllib3.PoolManager(retries=False) as pool:
+            assert said(pool.request("POST", url, json=body_of("hi")).data) == "scripted"
+            with pytest.raises(urllib3.exceptions.ReadTimeoutError):
+                pool.request("POST", url, json=body_of("hi"), timeout=urllib3.Timeout(read=limit))
+        assert clock.now == 2.0 + (limit or 0)
+    assert len(run.wire.failures()) == (limit is None)
+
+
+def test_a_route_of_the_test_answers_before_recordings() -> None:
+    """A route of the test answers what is no call of a model, or fails as the client's library has it."""
+    run = new_run()
+    with run.listening(), run.virtual_time(), run.scripted() as scripts:
+        run.wire.recordings = Shelf(live=False)
+        scripts.http.get("https://shop.example/orders").respond(json={"state": "sent"})
+        scripts.http.get("https://shop.example/down").mock(side_effect=httpx.ConnectError("it is down"))
+        assert requests.get("https://shop.example/orders", timeout=9).json() == {"state": "sent"}
+        with pytest.raises(requests.exceptions.ConnectionError, match="it is down"):
+            requests.get("https://shop.example/down", timeout=9)
+        with pytest.raises(UnrecordedCall):
+            requests.get("https://shop.example/other", timeout=9)
+
+
 def pieces(data: bytes) -> Iterator[bytes]:
     """Byte by byte."""
     return (data[place : place + 1] for place in range(len(data)))
@@ -472,6 +642,7 @@ def test_what_is_no_http_fails_the_test() -> None:
         connection = http.client.HTTPConnection("127.0.0.1", 9)
         connection.send(pieces(b"nonsense\r\n\r\n"))
         connection.sock.settimeout(1)
+        connection.send(b"more")
         assert connection.sock.recv(12) == b"HTTP/1.1 400"
         connection.close()
     (failure,) = run.wire.failures()
