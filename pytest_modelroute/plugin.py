@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["call_log", "evaluate_step", "mock_providers", "recorded_providers", "virtual_time"]
 _MARKER = "step_threshold"
-_EVALUATED, _UNUSABLE = "modelroute_evaluations", "modelroute_unusable"
+_EVALUATED, _UNUSABLE, _RECORDED = "modelroute_evaluations", "modelroute_unusable", "modelroute_recording"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -124,6 +124,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     elif run is not None and report.when == "call":
         run.attach_to(report, _EVALUATED)
     elif run is not None and report.when == "teardown":
+        run.attach_recording_to(report, _RECORDED)
         del item.stash[RUN]  # a session of many tests must not keep every call of each
     return report
 
@@ -131,14 +132,18 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Show each evaluated step; nothing where there was none."""
     reports = list(_reports(terminalreporter, _EVALUATED))
+    recordings = [getattr(report, _RECORDED) for report in _reports(terminalreporter, _RECORDED)]
     case = config.getoption("modelroute_case")
-    if reports or case is not None:
-        from pytest_modelroute.report.session import session_lines
+    if reports or recordings or case is not None:
+        from pytest_modelroute.report.session import recording_lines, session_lines
 
-        terminalreporter.section("modelroute")
-        for line in session_lines((report.nodeid, getattr(report, _EVALUATED)) for report in reports):
+        evaluations = ((report.nodeid, getattr(report, _EVALUATED)) for report in reports)
+        lines = [*session_lines(evaluations), *recording_lines(recordings)]
+        if lines or case is not None:
+            terminalreporter.section("modelroute")
+        for line in lines:
             terminalreporter.line(line)
-        if not reports:
+        if case is not None and not reports:
             terminalreporter.line(f"ERROR: --modelroute-case: no evaluation of this run has a case {case!r}", red=True)
 
 

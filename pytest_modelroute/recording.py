@@ -126,4 +126,6 @@ def _settings_of(run: TestRun) -> dict[str, Any]:
         "keep_headers": recording.keep_headers,
         "patterns": recording.patterns,
         "redact": recording.redact,
+        "max_age_days": recording.max_age_days,
+        "stale_fails": recording.stale == "fail",
     }

@@ -212,7 +212,7 @@ class TestRun:
         failures = self.wire.failures()
         if passed:
             # Also a missed limit whose failure the test caught.
-            failures = [*failures, *self._missed] or [*self._unevaluated(), *self._unused()]
+            failures = [*failures, *self._missed] or [*self._unevaluated(), *self._unused(), *self._stale()]
         self._passed = passed and not failures
         news = [failure for failure in failures if failure not in self._told]
         self._told.update(news)
@@ -228,6 +228,12 @@ class TestRun:
             report.sections.append(("modelroute: provider calls", table))
         if self._summaries:
             setattr(report, name, json.dumps(self._summaries))
+
+    def attach_recording_to(self, report: Any, name: str) -> None:
+        """Add what was recorded and replayed under this name, as JSON."""
+        if self._recording is not None:
+            live = [call for call in self.wire.calls if call.answered_by == "network"]
+            setattr(report, name, json.dumps(self._recording.summary(live)))
 
     def calls_table(self) -> str | None:
         """The calls that explain a failure: of the worst cases, else the last ones; None where nothing was called."""
@@ -251,6 +257,11 @@ class TestRun:
     def _unused(self) -> list[str]:
         leftovers = self.wire.scripts.leftovers() if self.wire.scripts is not None else None
         return [] if leftovers is None else [leftovers]
+
+    def _stale(self) -> list[str]:
+        recording = self._recording
+        stale = recording.stale() if recording is not None and recording.stale_fails else []
+        return ["\n".join(['stale recordings fail this test (recording.stale = "fail"):', *stale])] if stale else []
 
     def _unevaluated(self) -> list[str]:
         bench = self.bench
@@ -277,10 +288,23 @@ class TestRun:
             if not right:
                 self._fail(shown)
             raise CaseShown
+        self._check_latencies(verdict)
         self._summaries.append({"ok": verdict.ok, "lines": summarise(evaluation, verdict)})
         if not verdict.ok:
             self._evidence = calls_of_worst(evaluation, verdict)
             self._missed.append(describe_failure(evaluation, verdict, test=self._test))
+            self._fail(self._missed[-1])
+
+    def _check_latencies(self, verdict: Verdict) -> None:
+        """A limit on latency cannot be judged by recordings that keep none."""
+        __tracebackhide__ = True
+        unknown = 0 if self._recording is None else self._recording.tape.without_latency
+        limits = [check.limit for check in verdict.checks if check.limit.endswith("latency_ms")]
+        if unknown and limits:
+            self._missed.append(
+                f"{' and '.join(limits)} cannot be judged: {unknown} of the replayed calls were recorded by a tool "
+                "that keeps no latency.\nRecord them again with --modelroute-record=all, or leave the limit out"
+            )
             self._fail(self._missed[-1])
 
 

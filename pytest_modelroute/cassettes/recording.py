@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -20,9 +22,10 @@ from pytest_modelroute.cassettes.misses import Miss, Searched, describe_miss
 from pytest_modelroute.cassettes.recorded_price import snapshot
 from pytest_modelroute.cassettes.redaction import Redactor
 from pytest_modelroute.cassettes.saving import save
+from pytest_modelroute.cassettes.staleness import find_stale
 from pytest_modelroute.cassettes.taking import LiveTake, TakeDown
 from pytest_modelroute.cassettes.tape import Paid, RecordMode, Tape
-from pytest_modelroute.errors import RecordingError, SecretsRemain
+from pytest_modelroute.errors import PriceUnknown, RecordingError, SecretsRemain
 from pytest_modelroute.providers.prices import PriceBook
 from pytest_modelroute.wire.call_log import ProviderCall
 from pytest_modelroute.wire.places import call_site, short_path
@@ -65,7 +68,12 @@ class Plan:
     keep_headers: Sequence[str] = ()
     patterns: Sequence[str] = ()
     redact: str | None = None
+    max_age_days: int = 180
+    "From which age on a recording is stale."
+    stale_fails: bool = False
+    "Whether a stale recording fails the test that replays it."
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
 class TestRecording:
@@ -124,6 +132,43 @@ class TestRecording:
         if plan.mode != "none" and self._journal.path.exists():
             # Also what an earlier run has left, and this one did not ask for: nobody will.
             self._journal.remove([entry.id for entry in self._journal.entries() if entry.test == plan.test])
+
+    @property
+    def stale_fails(self) -> bool:
+        """Whether what `stale` finds fails the test."""
+        return self._plan.stale_fails
+
+    def stale(self) -> list[str]:
+        """What is not to be trusted any more of what was replayed, a line each."""
+        plan = self._plan
+        if plan.mode != "none" or not self.tape.facts:
+            return []
+        found = find_stale(
+            self.tape.facts,
+            now=plan.now(),
+            max_age_days=plan.max_age_days,
+            prices=plan.prices,
+            command=plan.command.replace("=new", "=all"),
+        )
+        return [stale.message for stale in found]
+
+    def summary(self, live: Sequence[ProviderCall]) -> dict[str, Any]:
+        """What the end of the run says of this test; of what JSON knows."""
+        cost, unpriced = Decimal(0), 0
+        for call in live:
+            try:
+                cost += call.cost_usd
+            except PriceUnknown:
+                unpriced += 1
+        return {
+            "cassette": short_path(str(self._plan.path)),
+            "replayed": len(self.tape.played),
+            "recorded": len(self.tape.new),
+            "live": len(live),
+            "usd": str(cost),
+            "unpriced": unpriced,
+            "stale": self.stale(),
+        }
 
     def _merge(self, current: CassetteFile) -> list[dict[str, Any]]:
         recorded = [interaction.to_raw() for _key, interaction in self.tape.new]

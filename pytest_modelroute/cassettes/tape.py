@@ -63,6 +63,7 @@ class Tape:
         new: What was recorded in this run, or taken from the journal, with its matching key: to be saved.
         spent: The ids of the journal's entries that were used.
         without_latency: How many replayed calls were recorded by a tool that keeps no latency.
+        facts: What is known of the others.
 
     """
 
@@ -97,6 +98,7 @@ class Tape:
         self.new: list[tuple[str, Interaction]] = []
         self.spent: list[str] = []
         self.without_latency = 0
+        self.facts: list[Facts] = []
         self.mode: RecordMode = mode
         self._shelf = shelf
         self._shown = shown
@@ -216,6 +218,8 @@ class Tape:
     def _replay(self, response: RecordedResponse, facts: Facts | None, where: str) -> Played:
         if facts is None:
             self.without_latency += 1
+        else:
+            self.facts.append(facts)
         return Played(
             status=response.status,
             headers=[pair for pair in response.headers if pair[0].lower() not in _DROPPED],

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from typing import Any
+
+from pytest_modelroute.report.numbers import show_usd
 
 
 def session_lines(evaluations: Iterable[tuple[str, str]]) -> Iterator[str]:
@@ -20,3 +24,28 @@ def session_lines(evaluations: Iterable[tuple[str, str]]) -> Iterator[str]:
             lines = summary["lines"] if summary["ok"] else summary["lines"][:1]
             yield f"{lines[0]}  ({test})"
             yield from lines[1:]
+
+
+def recording_lines(recordings: Iterable[str]) -> Iterator[str]:
+    """
+    What was recorded, and which recordings are stale; nothing where calls were replayed alone, and are good.
+
+    Args:
+        recordings: Of each test with recorded providers, as JSON.
+
+    """
+    tests: list[dict[str, Any]] = [json.loads(recording) for recording in recordings]
+    live = sum(test["live"] for test in tests)
+    if live or any(test["recorded"] for test in tests):
+        saved = sum(test["recorded"] for test in tests)
+        cassettes = len({test["cassette"] for test in tests if test["recorded"]})
+        unpriced = sum(test["unpriced"] for test in tests)
+        known = f" ({unpriced} of unknown cost)" if unpriced else ""
+        spent = f"{show_usd(sum((Decimal(test['usd']) for test in tests), Decimal(0)))} USD{known}"
+        yield (
+            f"recorded {saved} call{'' if saved == 1 else 's'} in {cassettes} cassette{'' if cassettes == 1 else 's'}; "
+            f"{live} live call{'' if live == 1 else 's'} of models cost {spent}"
+        )
+    stale = {(test["cassette"], line) for test in tests for line in test["stale"]}
+    for cassette, line in sorted(stale):
+        yield f"STALE  {cassette}: {line}"
