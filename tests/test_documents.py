@@ -55,7 +55,9 @@ def test_every_python_block_passes(pytester: pytest.Pytester, folder: Path, docu
     tests = 0
     for number, block in enumerate(blocks_of(document)):
         if block.note.startswith("file: "):
-            (folder / block.note.removeprefix("file: ")).write_text(block.code, "utf-8")
+            written = folder / block.note.removeprefix("file: ")
+            written.parent.mkdir(exist_ok=True)
+            written.write_text(block.code, "utf-8")
         elif block.language == "python" and not block.note.startswith("fails: "):
             tests += len(re.findall(r"^(?:async )?def test_", block.code, re.MULTILINE))
             (folder / f"test_block_{number}.py").write_text(block.code, "utf-8")
