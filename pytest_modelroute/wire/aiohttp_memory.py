@@ -30,7 +30,7 @@ from pytest_modelroute.wire.imports import ModulePatch, StandIns
 from pytest_modelroute.wire.memory import ClientEnd
 from pytest_modelroute.wire.own_routes import OwnRoutes, Reply, recorded_reply
 from pytest_modelroute.wire.read_along import along_with
-from pytest_modelroute.wire.recorded import Played, Sent, Take
+from pytest_modelroute.wire.recorded import Pairs, Played, Sent, Take
 
 _ARGUMENTS: Final = ["self", "req", "traces", "timeout"]
 _AT_ONCE: Final = 0.001
@@ -63,20 +63,24 @@ class AiohttpMemory:
         return self.wire.scripts is not None or self.wire.recordings is not None
 
     async def connect(self, connector: Any, request: Any, limits: Any, opening: Callable[[], Awaitable[Any]]) -> Any:
-        """The client's end of a connection: in memory, or one that `opening` opens."""
+        """The client's end of a connection, in memory or opened; None where nothing is answered here, or taken down."""
         if not self.answers:
-            with self._passing_on(request):
-                return await opening()
+            return None
         found = await self._find(request)
         if isinstance(found, Reply) or (isinstance(found, Exchange) and found.answer is not None):
             return await self._connect(connector, found, request, limits)
         along = along_with(self.wire, found, request.method, str(request.url))
-        with along.watching(), nullcontext() if isinstance(found, Exchange) else self._passing_on(request):
+        with along.watching(), nullcontext() if isinstance(found, Exchange) else self.passing_on(request):
             client = await opening()
         client.force_close()  # kept open, it would carry a call of who waits for it past us
         if found is not None:
             read_along(client, along)
         return client
+
+    def passing_on(self, request: Any) -> AbstractContextManager[None]:
+        """Let a request that is not answered here go on towards the network, where the guard stands."""
+        by_proxy = request.proxy is not None
+        return self.wire.passing_on(request.method, str(request.url), request.url.host, by_proxy=by_proxy)
 
     async def _find(self, request: Any) -> Exchange | Reply | Take | None:
         """What answers a request, or takes its reply down; None for one that goes straight to the network."""
@@ -84,7 +88,10 @@ class AiohttpMemory:
         if wire.recordings is None and language_for(request.method, url.path) is None and not self.routes:
             return None
         body = await _read_body(request)
-        headers = tuple((name.lower(), value) for name, value in request.headers.items())
+
+        def headers() -> Pairs:
+            return [(name.lower(), value) for name, value in request.headers.items()]
+
         exchange = wire.open(
             method=request.method,
             url=str(url),
@@ -93,7 +100,7 @@ class AiohttpMemory:
             path=url.path,
             body=lambda: body,
             client="aiohttp",
-            headers=lambda: headers,
+            headers=headers,
         )
         if exchange is not None:
             return exchange
@@ -110,11 +117,6 @@ class AiohttpMemory:
         connection = ScriptedConnection(host, exchange=exchange, keep_alive=False)
         ClientEnd(asyncio.get_running_loop(), client, connection)
         return client
-
-    def _passing_on(self, request: Any) -> AbstractContextManager[None]:
-        """Let a request that is not answered here go on towards the network, where the guard stands."""
-        by_proxy = request.proxy is not None
-        return self.wire.passing_on(request.method, str(request.url), request.url.host, by_proxy=by_proxy)
 
     async def _ask_routes(self, request: Any, body: bytes) -> Reply | None:
         headers = [(name, value) for name, value in request.headers.items()]
@@ -249,7 +251,12 @@ def _stand_ins(module: Any) -> StandIns:
         return
 
     async def create_connection(self: Any, req: Any, traces: Any, timeout: Any) -> Any:  # noqa: ASYNC109 - aiohttp's
-        return await _listening[-1].connect(self, req, timeout, lambda: opening(self, req, traces, timeout))
+        listener = _listening[-1]
+        client = await listener.connect(self, req, timeout, lambda: opening(self, req, traces, timeout))
+        if client is None:
+            with listener.passing_on(req):
+                client = await opening(self, req, traces, timeout)
+        return client
 
     async def connect(self: Any, req: Any, traces: Any, timeout: Any) -> Any:  # noqa: ASYNC109 - aiohttp's
         # A connection that was kept open would carry a call past us, and past the guard.

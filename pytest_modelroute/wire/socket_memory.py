@@ -23,7 +23,7 @@ from pytest_modelroute.wire.connection import Incoming
 from pytest_modelroute.wire.exchanges import Wire
 from pytest_modelroute.wire.imports import ModulePatch, StandIns
 from pytest_modelroute.wire.own_routes import OwnRoutes, recorded_reply
-from pytest_modelroute.wire.recorded import Played, Sent
+from pytest_modelroute.wire.recorded import Pairs, Played, Sent
 from pytest_modelroute.wire.socket_answer import Found
 from pytest_modelroute.wire.socket_stand_in import SocketStandIn
 
@@ -66,7 +66,10 @@ class SocketMemory:
         url = self.url(connection, request)
         parts = urlsplit(url)
         host = parts.hostname or ""
-        headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers)
+
+        def headers() -> Pairs:
+            return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers]
+
         client = request.header(b"user-agent").partition("/")[0] or "http"
         exchange = self.wire.open(
             method=request.method,
@@ -76,14 +79,14 @@ class SocketMemory:
             path=unquote(parts.path),
             body=lambda: request.body,
             client=client,
-            headers=lambda: headers,
+            headers=headers,
         )
         if exchange is not None:
             return exchange
         if self.routes:
             try:
                 reply = self.routes.answer(
-                    httpx.Request(request.method, url, headers=list(headers), content=request.body)
+                    httpx.Request(request.method, url, headers=list(request.headers), content=request.body)
                 )
             except httpx.RequestError as error:
                 raise ConnectionRefusedError(errno.ECONNREFUSED, str(error)) from None
