@@ -105,7 +105,7 @@ class AiohttpMemory:
         if exchange is not None:
             return exchange
         reply = await self._ask_routes(request, body) if self.routes else None
-        found = reply or wire.open_other(Sent(request.method, str(url), url.host, lambda: headers, body, "aiohttp"))
+        found = reply or wire.open_other(Sent(request.method, str(url), url.host, headers, body, "aiohttp"))
         return recorded_reply(found, request.method) if isinstance(found, Played) else found
 
     async def _connect(self, connector: Any, found: Exchange | Reply, request: Any, limits: Any) -> Any:

@@ -92,7 +92,7 @@ class SocketMemory:
                 raise ConnectionRefusedError(errno.ECONNREFUSED, str(error)) from None
             if reply is not None:
                 return reply
-        found = self.wire.open_other(Sent(request.method, url, host, lambda: headers, request.body, client))
+        found = self.wire.open_other(Sent(request.method, url, host, headers, request.body, client))
         return recorded_reply(found, request.method) if isinstance(found, Played) else found
 
     def url(self, connection: Any, request: Incoming) -> str:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
+from unittest.mock import MagicMock
 
 import aiohttp
 import openai
 import pytest
 
 from pytest_modelroute.errors import UnrecordedCall
+from pytest_modelroute.wire.aiohttp_live import read_along
+from pytest_modelroute.wire.read_along import along_with
 from pytest_modelroute.wire.recorded import Played
 from tests.wire.taped import GAP, Shelf, both, chat_reply, new_run, provider, recording, replaying
 
@@ -55,6 +59,20 @@ def test_a_whole_answer_is_replayed(prompt: str) -> None:
     )
     assert (live.answered_by, replayed.answered_by) == ("network", "a tape")
     assert replayed.latency_s == pytest.approx(seen.now)
+
+
+def test_a_prompt_of_megabytes_is_replayed() -> None:
+    """A live request that is longer than the socket takes at once is sent, and recorded, whole."""
+    prompt = "word " * 1_000_000
+    body = json.dumps(body_of(prompt)).encode()
+
+    async def ask(session: aiohttp.ClientSession, url: str) -> bool:
+        async with session.post(url + CHAT, data=io.BytesIO(body)) as reply:
+            return await reply.read() == chat_reply(f"re: {prompt}")
+
+    seen = both(lambda url: in_loop(ask, url))
+    assert seen.live
+    assert seen.replayed
 
 
 def test_a_stream_is_replayed() -> None:
@@ -260,3 +278,13 @@ def test_without_recordings_connections_are_kept() -> None:
     with provider() as server, run.listening():
         in_loop(ask, server.url)
     assert len(set(server.peers)) == 1
+
+
+@pytest.mark.parametrize("what", ["pause_writing", "resume_writing"])
+def test_a_client_is_told_to_wait_with_what_it_sends(what: str) -> None:
+    """Who reads along stands between, and passes on what the transport says of a full buffer."""
+    client, run = MagicMock(), new_run()
+    read_along(client, along_with(run.wire, None, "POST", URL))
+    (between,) = client.transport.set_protocol.call_args.args
+    getattr(between, what)()
+    getattr(client, what).assert_called_once_with()
