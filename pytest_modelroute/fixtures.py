@@ -60,11 +60,12 @@ def recorded_providers(request: pytest.FixtureRequest, call_log: CallLog) -> Ite
     from pytest_modelroute.recording import recording_of, replays_in_virtual_time
 
     del call_log  # needed, not used
-    run = _test_run(request)
+    run, item = _test_run(request), request.node
     if replays_in_virtual_time(request.config):
         request.getfixturevalue("virtual_time")
     try:
-        with run.recorded(recording_of(request.node, run, _path_from_here(request.node))) as recorded:
+        recording = recording_of(item, run, _path_from_here(item), _rewriter(request.config))
+        with run.recorded(recording) as recorded:
             yield recorded
     except our_errors() as error:
         raise pytest.fail.Exception(str(error), pytrace=False) from None
@@ -77,7 +78,7 @@ def evaluate_step(request: pytest.FixtureRequest, call_log: CallLog) -> StepEval
 
     del call_log  # needed, not used
     run = _test_run(request)
-    run.bench.progress = _progress(request.config)
+    run.bench.progress = _progress(request.config, run)
     return StepEvaluator(run.bench)
 
 
@@ -163,13 +164,21 @@ def _path_from_here(item: pytest.Item) -> str:
     return f"{path}{separator}{rest}"
 
 
-def _progress(config: pytest.Config) -> Progress | None:
-    """A line that is written over on a terminal; nothing in a log."""
-    reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is None or not reporter.isatty or os.environ.get("CI"):
+def _progress(config: pytest.Config, run: TestRun) -> Progress | None:
+    """How far an evaluation is, on a terminal; nothing in a log."""
+    rewrite = _rewriter(config)
+    if rewrite is None:
         return None
     from pytest_modelroute.report.progress import ProgressLine
 
+    return ProgressLine(rewrite, note=run.spending)
+
+
+def _rewriter(config: pytest.Config) -> Callable[[str], None] | None:
+    """Writes over one line of a terminal; None where there is none."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or not reporter.isatty or os.environ.get("CI"):
+        return None
     capture = config.pluginmanager.get_plugin("capturemanager")
 
     def rewrite(text: str) -> None:
@@ -179,4 +188,4 @@ def _progress(config: pytest.Config) -> Progress | None:
         if not text:
             reporter.currentfspath = None  # the line is gone: let the name of the test file be written again
 
-    return ProgressLine(rewrite)
+    return rewrite

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from pathlib import Path
 from shlex import quote
@@ -49,7 +49,7 @@ def replays_in_virtual_time(config: pytest.Config) -> bool:
     return config.getoption("modelroute_record") == "none" and config.getoption("modelroute_replay_speed") is None
 
 
-def recording_of(item: pytest.Item, run: TestRun, test: str) -> TestRecording:
+def recording_of(item: pytest.Item, run: TestRun, test: str, progress: Callable[[str], None] | None) -> TestRecording:
     """
     The recording of a test.
 
@@ -77,7 +77,7 @@ def recording_of(item: pytest.Item, run: TestRun, test: str) -> TestRecording:
         **_settings_of(run),
     )
     purse = None if mode == "none" else Purse(plan.state, session_name(config), config.getoption("modelroute_max_usd"))
-    return TestRecording(plan, admit=None if purse is None else purse.admit)
+    return TestRecording(plan, purse=purse, progress=None if purse is None else progress)
 
 
 def session_name(config: pytest.Config) -> str:

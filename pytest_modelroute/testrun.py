@@ -166,8 +166,13 @@ class TestRun:
             elif wire.guard is not None:
                 wire.guard.stop()  # scripts began first, and calls that they do not answer go to the network
             yield RecordedProviders(wire.calls, tape, tape.mode)
+        recording.end_progress()
         if self._passed:
             recording.save()
+
+    def spending(self) -> str:
+        """What recording has cost so far, for a line of progress; empty where nothing is recorded."""
+        return "" if self._recording is None else self._recording.spending()
 
     @property
     def settings(self) -> Settings | None:

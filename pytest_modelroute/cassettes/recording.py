@@ -22,6 +22,7 @@ from pytest_modelroute.cassettes.misses import Miss, Searched, describe_miss
 from pytest_modelroute.cassettes.recorded_price import snapshot
 from pytest_modelroute.cassettes.redaction import Redactor
 from pytest_modelroute.cassettes.saving import save
+from pytest_modelroute.cassettes.spending import Purse
 from pytest_modelroute.cassettes.staleness import find_stale
 from pytest_modelroute.cassettes.taking import LiveTake, TakeDown
 from pytest_modelroute.cassettes.tape import Paid, RecordMode, Tape
@@ -81,21 +82,24 @@ class TestRecording:
 
     __test__ = False  # the name is not an invitation to pytest
 
-    def __init__(self, plan: Plan, *, admit: Callable[[ProviderCall], Callable[[], None]] | None = None) -> None:
+    def __init__(
+        self, plan: Plan, *, purse: Purse | None = None, progress: Callable[[str], None] | None = None
+    ) -> None:
         """
         Open the cassette, and what an earlier run has paid for.
 
         Args:
             plan: Where and how.
-            admit: Is asked before each live call of a model, raises RecordingError where it must not be made, and
-                returns what to call at its end.
+            purse: Pays for live calls of models.
+            progress: Is told what they have cost, at the end of each that belongs to no evaluation.
 
         Raises:
             CassetteError: The cassette or the journal cannot be read.
 
         """
         self._plan = plan
-        self._admit = admit
+        self._purse = purse
+        self._progress = progress
         self._redactor = Redactor(
             environment=plan.environment,
             patterns=plan.patterns,
@@ -132,6 +136,19 @@ class TestRecording:
         if plan.mode != "none" and self._journal.path.exists():
             # Also what an earlier run has left, and this one did not ask for: nobody will.
             self._journal.remove([entry.id for entry in self._journal.entries() if entry.test == plan.test])
+
+    def spending(self) -> str:
+        """What recording has cost so far, for a line of progress; empty where nothing is recorded."""
+        if self._purse is None:
+            return ""
+        calls, spent, _unpriced = self._purse.spent()
+        cap = "" if self._purse.cap is None else f" of {self._purse.cap:f}"
+        return f"{calls} live calls, {spent:f}{cap} USD"
+
+    def end_progress(self) -> None:
+        """Clear the line."""
+        if self._progress is not None:
+            self._progress("")
 
     @property
     def stale_fails(self) -> bool:
@@ -213,7 +230,7 @@ class TestRecording:
     ) -> LiveTake:
         if call is not None:
             check_credentials(sent, call.provider)
-        done = None if self._admit is None or call is None else self._admit(call)
+        done = None if self._purse is None or call is None else self._admit(self._purse, call)
         shared = TakeDown(
             redactor=self._redactor,
             price=self._price,
@@ -221,6 +238,16 @@ class TestRecording:
             done=done,
         )
         return LiveTake(shared, request, call, client=sent.client, attempt=tape.attempt(key))
+
+    def _admit(self, purse: Purse, call: ProviderCall) -> Callable[[], None]:
+        pay = purse.admit(call)
+
+        def done() -> None:
+            pay()
+            if self._progress is not None and call.case is None:
+                self._progress(f"recording: {self.spending()}")
+
+        return done
 
     def _keep(self, tape: Tape, key: str, interaction: Interaction) -> None:
         if interaction.response.status < _FIRST_ERROR or self._plan.errors:

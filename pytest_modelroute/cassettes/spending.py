@@ -24,6 +24,10 @@ class Purse:
     """
     The money of one session. Each live call reserves the most that it may cost, and pays what it has cost.
 
+    Attributes:
+        cap: In USD; None for none.
+        path: The book.
+
     Its book is a file, so that all workers of pytest-xdist pay from one purse. A reservation of a process that was
     killed stays: its call may have been billed.
     """
@@ -32,7 +36,7 @@ class Purse:
         """`state` is the folder `.modelroute`, `session` tells the run, `cap` is in USD, None for none."""
         self._state = state
         self._session = session
-        self._cap = cap
+        self.cap = cap
         self.path = state / FOLDER / f"{session}.json"
 
     def admit(self, call: ProviderCall) -> Callable[[], None]:
@@ -50,10 +54,10 @@ class Purse:
         reservation = uuid4().hex
         with self._book() as book:
             spent, reserved = self._sums(book)
-            if self._cap is not None and spent + reserved + most > self._cap:
+            if self.cap is not None and spent + reserved + most > self.cap:
                 raise RecordingError(
                     f"a call of {call.model!r} was not made: it may cost {most:f} USD, and of --modelroute-max-usd "
-                    f"{self._cap:f} are spent {spent:f}"
+                    f"{self.cap:f} are spent {spent:f}"
                     + (f" and reserved for calls under way {reserved:f}" if reserved else "")
                     + ".\nWhat is recorded so far is kept in the journal: run again with a higher cap to go on"
                 )
@@ -81,7 +85,7 @@ class Purse:
         try:
             return call.prices.cost(call.model, most, provider=call.provider)
         except PriceUnknown as error:
-            if self._cap is None:
+            if self.cap is None:
                 return Decimal(0)
             raise RecordingError(
                 f"a call of {call.model!r} was not made: --modelroute-max-usd cannot count it. {error}"

@@ -13,9 +13,10 @@ _INTERVAL_NS: Final = 100_000_000
 class ProgressLine:
     """Rewrites one line, ten times a second at the most."""
 
-    def __init__(self, rewrite: Callable[[str], None]) -> None:
-        """`rewrite` writes a text over the line before."""
+    def __init__(self, rewrite: Callable[[str], None], *, note: Callable[[], str] = str) -> None:
+        """`rewrite` writes a text over the line before; `note` gives what else is to be said, or nothing."""
         self._rewrite = rewrite
+        self._note = note
         self._last = 0
         self._wrong = 0
 
@@ -28,4 +29,6 @@ class ProgressLine:
             self._wrong = 0
         elif now - self._last >= _INTERVAL_NS:
             self._last = now
-            self._rewrite(f"{step or 'evaluating'}: {done}/{total} cases, {self._wrong} wrong")
+            note = self._note()
+            more = f"; {note}" if note else ""
+            self._rewrite(f"{step or 'evaluating'}: {done}/{total} cases, {self._wrong} wrong{more}")
