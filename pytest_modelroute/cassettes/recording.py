@@ -11,6 +11,7 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, cast
+from urllib.parse import urlsplit
 
 from pytest_modelroute.cassettes.cache import Packed, open_packed
 from pytest_modelroute.cassettes.files import CassetteFile
@@ -100,6 +101,7 @@ class TestRecording:
         self._plan = plan
         self._purse = purse
         self._progress = progress
+        self._saved = False
         self._redactor = Redactor(
             environment=plan.environment,
             patterns=plan.patterns,
@@ -136,6 +138,7 @@ class TestRecording:
         if plan.mode != "none" and self._journal.path.exists():
             # Also what an earlier run has left, and this one did not ask for: nobody will.
             self._journal.remove([entry.id for entry in self._journal.entries() if entry.test == plan.test])
+        self._saved = True
 
     def spending(self) -> str:
         """What recording has cost so far, for a line of progress; empty where nothing is recorded."""
@@ -171,6 +174,7 @@ class TestRecording:
 
     def summary(self, live: Sequence[ProviderCall]) -> dict[str, Any]:
         """What the end of the run says of this test; of what JSON knows."""
+        new = len(self.tape.new)
         cost, unpriced = Decimal(0), 0
         for call in live:
             try:
@@ -180,7 +184,8 @@ class TestRecording:
         return {
             "cassette": short_path(str(self._plan.path)),
             "replayed": len(self.tape.played),
-            "recorded": len(self.tape.new),
+            "recorded": new if self._saved else 0,
+            "kept": 0 if self._saved else new,
             "live": len(live),
             "usd": str(cost),
             "unpriced": unpriced,
@@ -262,7 +267,7 @@ class TestRecording:
         names = ("model", "prompt", "step", "case")
         known: dict[str, Any] = {} if call is None else {name: getattr(call, name) for name in names}
         positions = range(len(packed))
-        return describe_miss(
+        message = describe_miss(
             Miss(request=request, site=call_site(), replayed=recorded, **known),
             Searched(
                 path=short_path(str(self._plan.path)),
@@ -274,6 +279,10 @@ class TestRecording:
             redact=self._redactor.text,
             matching=self._matching,
         )
+        if call is None:
+            host = urlsplit(request.url).netloc
+            message += f'\nIf it may go out unrecorded: allow_hosts = ["{host}"] in [tool.modelroute]'
+        return message
 
 
 def load_hook(name: str) -> Callable[[str], str]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
+from urllib.parse import urlsplit
 
 from pytest_modelroute.cassettes.encodings import decoded
 from pytest_modelroute.cassettes.facts import Facts
@@ -89,7 +90,7 @@ class Tape:
             shown: The cassette's path, for the call log.
             redactor: Takes secrets out of requests, so that they are compared as they were saved.
             key_of: Which requests are equal.
-            allowed: Hosts whose requests pass, unrecorded.
+            allowed: Hosts, or hosts with a port, whose requests pass, unrecorded.
             paid: What the journal holds of this test.
             miss: Describes a request that is not recorded, given how often an equal one was.
             begin_take: Makes who takes a live call down.
@@ -105,6 +106,7 @@ class Tape:
         self._redactor = redactor
         self._key_of = key_of
         self._allowed = frozenset(host.lower() for host in allowed)
+        self._ports = any(":" in host for host in allowed)
         self._miss = miss
         self._begin_take = begin_take
         self._lock = Lock()
@@ -144,7 +146,7 @@ class Tape:
             UnrecordedCall: There is none, and nothing is recorded now.
 
         """
-        if sent.host.lower() in self._allowed:
+        if self._passes(sent):
             return None
         key = self._key_as_sent(sent)
         request: RecordedRequest | None = None
@@ -167,7 +169,7 @@ class Tape:
             UnrecordedCall: The call must not be made: its key is missing, or the cap is reached.
 
         """
-        if sent.host.lower() in self._allowed:
+        if self._passes(sent):
             return None
         request, key = self._read(sent)
         with self._lock:
@@ -185,6 +187,10 @@ class Tape:
         """Keep what was recorded now."""
         with self._lock:
             self.new.append((key, interaction))
+
+    def _passes(self, sent: Sent) -> bool:
+        host = sent.host.lower()
+        return host in self._allowed or (self._ports and urlsplit(sent.url).netloc.lower() in self._allowed)
 
     def _key_as_sent(self, sent: Sent) -> str:
         """The key that a request without secrets has: to redact it costs more than to find it."""

@@ -46,6 +46,12 @@ def recording_lines(recordings: Iterable[str]) -> Iterator[str]:
             f"recorded {saved} call{'' if saved == 1 else 's'} in {cassettes} cassette{'' if cassettes == 1 else 's'}; "
             f"{live} live call{'' if live == 1 else 's'} of models cost {spent}"
         )
+    kept = sum(test["kept"] for test in tests)
+    if kept:
+        yield (
+            f"{kept} recorded call{' of a test' if kept == 1 else 's of tests'} that did not pass "
+            f"wait{'s' if kept == 1 else ''} in the journal, for the next run that records"
+        )
     stale = {(test["cassette"], line) for test in tests for line in test["stale"]}
     for cassette, line in sorted(stale):
         yield f"STALE  {cassette}: {line}"
