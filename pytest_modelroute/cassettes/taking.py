@@ -85,15 +85,17 @@ class LiveTake:
         if self._ended:
             return
         self._ended = True
+        latency = self._latency()
         if self._shared.done is not None:
             self._shared.done()
         if not self._status:
             return
-        latency = _real_perf_counter() - self._start
         whole = RecordedResponse(
             status=self._status, reason=self._reason, headers=self._headers, body=b"".join(self._pieces)
         )
         sizes = [len(piece) for piece in self._pieces] if self._is_stream(whole) else None
+        if complete and sizes:  # as it is replayed: the last piece completes it, whenever the server says so
+            latency = self._times[-1]
         response, sizes = self._shared.redactor.response(whole, sizes)
         self._shared.keep(
             Interaction(
@@ -102,6 +104,11 @@ class LiveTake:
                 facts=self._facts(response, sizes, round(latency, _DIGITS), complete=complete),
             )
         )
+
+    def _latency(self) -> float:
+        """That of the log, so that a replay shows the same; a request that is no call of a model is in none."""
+        logged = None if self._call is None else self._call.latency_s
+        return _real_perf_counter() - self._start if logged is None else logged
 
     def _is_stream(self, response: RecordedResponse) -> bool:
         asked = self._call is not None and self._call.stream
@@ -137,11 +144,13 @@ def chunk_timeline(times: Sequence[float], sizes: Sequence[int]) -> list[tuple[f
     The pieces of a stream as (seconds since the piece before, bytes).
 
     A piece of which nothing is left, since all of it was a secret or part of a character, adds its time to the next.
+    Moments are rounded, and not gaps, whose errors would add up over a long stream.
     """
     chunks: list[tuple[float, int]] = []
     before = 0.0
-    for moment, size in zip(times, sizes, strict=True):
+    for time_of_piece, size in zip(times, sizes, strict=True):
         if size:
+            moment = round(time_of_piece, _DIGITS)
             chunks.append((round(moment - before, _DIGITS), size))
             before = moment
     return chunks

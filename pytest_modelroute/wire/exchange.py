@@ -35,6 +35,7 @@ class Exchange:
         self._take = take
         self._real_start = wire.real_now
         self._pieces = 0
+        self._last_piece_s = 0.0
         self._ended = False
         self._frames_sent = 0
         self._headers: Pairs = ()
@@ -81,8 +82,10 @@ class Exchange:
 
     def piece(self, data: bytes) -> None:
         """More of the body has come from the network, encoded as it was sent."""
-        if not self._pieces and self.call.stream:
-            self.call.ttft_s = self._elapsed()
+        if self.call.stream:
+            self._last_piece_s = self._elapsed()
+            if not self._pieces:
+                self.call.ttft_s = self._last_piece_s
         self._pieces += 1
         if self._take is not None:
             self._take.piece(data)
@@ -124,7 +127,10 @@ class Exchange:
             error = answer.kind
         call.error = call.error or error
         if answer is None:
-            self._end_take(call.latency_s, complete=whole or call.completed)
+            complete = whole or call.completed
+            if complete and self._last_piece_s:  # it is over with its last piece, whenever somebody says so
+                call.latency_s = self._last_piece_s
+            self._end_take(call.latency_s, complete=complete)
             return
         if call.error is None or call.error == "content_filtered":
             call.reply, call.usage = answer.reply, answer.usage
