@@ -7,16 +7,18 @@ place that vcrpy 6 to 9 and pytest-recording load, ignore, and keep when they sa
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from pytest_modelroute.cassettes.facts import KEY, Facts, shown
 from pytest_modelroute.errors import CassetteError
 
 Headers = tuple[tuple[str, str], ...]
 "Name and value, in the order sent; a name may come more than once."
+_ENCODING: Final = "content-encoding"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +96,7 @@ class Interaction:
                 method=_text(asked, "request", "method"),
                 url=_text(asked, "request", "uri"),
                 headers=_headers(asked.get("headers"), "request.headers"),
-                body=_body(asked.get("body"), "request.body"),
+                body=_asked(asked.get("body")),
             ),
             response=_response(answered),
             facts=Facts.from_raw(answered[KEY]) if KEY in answered else None,
@@ -158,12 +160,23 @@ def _response(raw: dict[str, Any]) -> RecordedResponse:
         body = cast("dict[str, Any]", held).get("string") if isinstance(held, dict) else held
     if type(status) is not int or not 100 <= status <= 599:  # noqa: PLR2004 - what HTTP has
         raise CassetteError(f"response.status.code is a status of HTTP, such as 200, not {status!r}")
+    content = _body(body, "response.body.string")
+    headers = _headers(raw.get("headers"), "response.headers")
     return RecordedResponse(
-        status=status,
-        reason=str(reason or ""),
-        headers=_headers(raw.get("headers"), "response.headers"),
-        body=_body(body, "response.body.string"),
+        status=status, reason=str(reason or ""), headers=_encoded_as_said(headers, content), body=content
     )
+
+
+def _encoded_as_said(headers: Headers, body: bytes) -> Headers:
+    """
+    Headers without a content encoding that the body no longer has.
+
+    vcrpy keeps the header with the decoded body where the HTTP library has decoded it. What is compressed is no text:
+    gzip, zstd and zlib begin with bytes that UTF-8 does not have in that place.
+    """
+    if not any(name.lower() == _ENCODING for name, _value in headers) or isinstance(text_or_bytes(body), bytes):
+        return headers
+    return tuple(pair for pair in headers if pair[0].lower() != _ENCODING)
 
 
 def _headers(raw: object, where: str) -> Headers:
@@ -180,6 +193,16 @@ def _headers(raw: object, where: str) -> Headers:
 
 def _word(value: object) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+
+
+def _asked(raw: Any) -> bytes:
+    """The body of a request; vcrpy keeps what aiohttp was given as `json=`, and not what it made of that."""
+    if isinstance(raw, Mapping) or (isinstance(raw, list) and any(isinstance(part, Mapping) for part in raw)):
+        try:
+            return json.dumps(raw).encode()
+        except (TypeError, ValueError):
+            raise CassetteError(f"request.body is text, bytes or JSON, not {shown(cast('object', raw))}") from None
+    return _body(raw, "request.body")
 
 
 def _body(raw: Any, where: str) -> bytes:
