@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, closing, nullcontext
+import time
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    closing,
+    contextmanager,
+)
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
@@ -32,6 +39,15 @@ class Heard:
     has_usage: bool = False
     odd: str = ""
     "What came in place of a reply."
+    said: list[Any] = field(default_factory=list)
+    "The reply, or each piece of a stream, as the client has it."
+    moments: list[float] = field(default_factory=list)
+    "When each of them came, on the clock of the code that asked."
+
+    def take(self, said: Any) -> None:
+        """Keep what came, and when."""
+        self.said.append(said)
+        self.moments.append(time.perf_counter())
 
     def is_text(self, reply: object) -> bool:
         """Whether a client handed over bare text: some do that with a body they cannot read."""
@@ -42,6 +58,8 @@ class Heard:
 
 server_url: ContextVar[Callable[[str], str]] = ContextVar("server_url")
 "Where the real server of this cell is, for clients that cannot be intercepted in process."
+live_url: ContextVar[str | None] = ContextVar("live_url", default=None)
+"Where a live provider stands, for a client that takes its address from no variable of the environment."
 Ask: TypeAlias = Callable[[Heard], None]
 
 
@@ -102,6 +120,7 @@ class _Calls:
         assert self.opened is not None
         with self.opened() as client:
             reply = self.whole(client)
+            heard.take(reply)
             if not heard.is_text(reply):
                 self.take(heard, reply)
 
@@ -110,6 +129,7 @@ class _Calls:
         assert self.stream is not None
         with self.opened() as client:
             for piece in self.stream(client):
+                heard.take(piece)
                 self.take_piece(heard, piece)
 
     def _async(self, heard: Heard) -> None:
@@ -119,6 +139,7 @@ class _Calls:
         async def ask() -> None:
             async with aopened() as client:
                 reply = await (self.awhole or self.whole)(client)
+                heard.take(reply)
                 if not heard.is_text(reply):
                     self.take(heard, reply)
 
@@ -133,6 +154,7 @@ class _Calls:
         async def ask() -> None:
             async with aopened() as client:
                 async for piece in await stream(client):
+                    heard.take(piece)
                     self.take_piece(heard, piece)
 
         asyncio.run(ask())
@@ -242,7 +264,7 @@ def _take_message(heard: Heard, reply: Any) -> None:
 def _take_message_event(heard: Heard, event: Any) -> None:
     if event.type == "message_start":
         heard.model = event.message.model
-    elif event.type == "content_block_delta":
+    elif event.type == "content_block_delta" and event.delta.type == "text_delta":
         heard.pieces.append(event.delta.text)
     elif event.type == "message_delta":
         heard.has_usage = event.usage is not None
@@ -281,15 +303,24 @@ def gemini_client() -> Client:
     model = "gemini-2.5-flash"
     asked: Any = {"model": model, "contents": PROMPT}
 
-    def opened() -> genai.Client:
-        options = types.HttpOptions(
-            httpx_client=httpx2.Client(verify=tls()), httpx_async_client=httpx2.AsyncClient(verify=tls())
-        )
+    # Clients that it is given are not its own to close.
+    @contextmanager
+    def opened() -> Generator[Any]:
+        with httpx2.Client(verify=tls()) as http:
+            yield made(http, httpx2.AsyncClient(verify=tls()))
+
+    @asynccontextmanager
+    async def aopened() -> AsyncGenerator[Any]:
+        async with httpx2.AsyncClient(verify=tls()) as http:
+            yield made(httpx2.Client(verify=tls()), http).aio
+
+    def made(http: httpx2.Client, async_http: httpx2.AsyncClient) -> genai.Client:
+        options = types.HttpOptions(httpx_client=http, httpx_async_client=async_http)
         return genai.Client(api_key="key", http_options=options)
 
     calls = _Calls(
         opened=opened,
-        aopened=lambda: opened().aio,
+        aopened=aopened,
         whole=lambda client: client.models.generate_content(**asked),
         stream=lambda client: client.models.generate_content_stream(**asked),
         take=_take_gemini,
@@ -326,13 +357,23 @@ def mistral_client() -> Client:
     model = "mistral-small-latest"
     asked: Any = {"model": model, "messages": MESSAGES}
 
-    def opened() -> Mistral:
-        http, async_http = httpx2.Client(verify=tls()), httpx2.AsyncClient(verify=tls())
-        return Mistral(api_key="key", client=http, async_client=async_http)
+    # Clients that it is given are not its own to close.
+    @contextmanager
+    def opened() -> Generator[Mistral]:
+        with httpx2.Client(verify=tls()) as http:
+            yield made(http, httpx2.AsyncClient(verify=tls()))
+
+    @asynccontextmanager
+    async def aopened() -> AsyncGenerator[Mistral]:
+        async with httpx2.AsyncClient(verify=tls()) as http:
+            yield made(httpx2.Client(verify=tls()), http)
+
+    def made(http: httpx2.Client, async_http: httpx2.AsyncClient) -> Mistral:
+        return Mistral(api_key="key", server_url=live_url.get(), client=http, async_client=async_http)
 
     calls = _Calls(
         opened=opened,
-        aopened=opened,
+        aopened=aopened,
         whole=lambda client: client.chat.complete(**asked),
         stream=lambda client: client.chat.stream(**asked),
         awhole=lambda client: client.chat.complete_async(**asked),
@@ -356,8 +397,8 @@ def ollama_client() -> Client:
     model = "llama3.2"
     asked: Any = {"model": model, "messages": MESSAGES}
     calls = _Calls(
-        opened=lambda: nullcontext(ollama.Client(verify=tls())),
-        aopened=lambda: nullcontext(ollama.AsyncClient(verify=tls())),
+        opened=lambda: ollama.Client(verify=tls()),
+        aopened=lambda: ollama.AsyncClient(verify=tls()),
         whole=lambda client: client.chat(**asked),
         stream=lambda client: client.chat(stream=True, **asked),
         take=_take_ollama,
@@ -367,7 +408,7 @@ def ollama_client() -> Client:
 
 
 def _take_converse(heard: Heard, reply: Any) -> None:
-    heard.pieces += [block["text"] for block in reply["output"]["message"]["content"] if block["text"]]
+    heard.pieces += [block["text"] for block in reply["output"]["message"]["content"] if block.get("text")]
     heard.model, heard.has_usage = BEDROCK_MODEL, "usage" in reply
 
 
@@ -376,10 +417,9 @@ def bedrock_client() -> Client:
     import boto3  # type: ignore[import-untyped]
     from botocore.config import Config  # type: ignore[import-untyped]
 
-    # In place of a minute: over a socket a time limit takes real time.
-    config = Config(read_timeout=0.3)
-
     def opened() -> AbstractContextManager[Any]:
+        # In place of a minute: over a socket a time limit takes real time.
+        config = Config(read_timeout=0.3 if live_url.get() is None else 60)
         client = boto3.client(
             "bedrock-runtime",
             endpoint_url=server_url.get()("aws"),
