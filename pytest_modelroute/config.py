@@ -279,6 +279,20 @@ class Settings(_Table):
             ),
         )
 
+    def answering_models(self) -> dict[str, ModelSettings]:
+        """
+        Alias -> model, of those that answer requests, each model once.
+
+        One that classifies them is none of these, unless it has a tier or is a step's own: then it answers as well.
+        """
+        named = {alias for step in self.steps.values() for alias in (step.model, *step.cascade, *step.fallbacks)}
+        helpers = self.routes().helpers
+        found: dict[str, tuple[str, ModelSettings]] = {}
+        for alias, model in self.models.items():
+            if model.model not in helpers or model.tier is not None or alias in named:
+                found.setdefault(model.model, (alias, model))
+        return dict(found.values())
+
     def models_of(self, name: str) -> tuple[str, ...]:
         """The model on the wire behind an alias; any other name stands for itself."""
         return (self.models[name].model,) if name in self.models else (name,)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     import pytest
 
+ALL_TIERS = "--modelroute-record-all-tiers"
+
 
 def add_options(parser: pytest.Parser) -> None:
     """Add the options."""
@@ -46,11 +48,32 @@ def add_options(parser: pytest.Parser) -> None:
         help="replay in real time, so many times as fast as recorded (1: as fast); else in virtual time",
     )
     group.addoption(
-        "--modelroute-record-all-tiers",
+        ALL_TIERS,
         action="store_true",
-        help="while recording, run every case of a step on every model of the settings",
+        help="while recording, run every case of a step on every model of the settings, and keep what comes of it "
+        "beside the cassette",
     )
     group.addoption("--modelroute-live", action="store_true", help="run the tests marked live, which call providers")
+
+
+def check_options(config: pytest.Config) -> None:
+    """
+    Refuse options that do not fit together.
+
+    Raises:
+        pytest.UsageError: Says which.
+
+    """
+    if not config.getoption("modelroute_record_all_tiers"):
+        return
+    import pytest
+
+    if config.getoption("modelroute_record") == "none":
+        raise pytest.UsageError(
+            f"{ALL_TIERS} records: add --modelroute-record=new (what is missing) or =all (everything anew)"
+        )
+    if config.getoption("modelroute_case") is not None:
+        raise pytest.UsageError(f"{ALL_TIERS} records every case: leave out --modelroute-case")
 
 
 def add_markers(config: pytest.Config) -> None:

@@ -27,7 +27,7 @@ from pytest_modelroute.fixtures import (
     recorded_providers,
     virtual_time,
 )
-from pytest_modelroute.options import add_markers, add_options
+from pytest_modelroute.options import add_markers, add_options, check_options
 
 if TYPE_CHECKING:
     from pytest_modelroute.evaluation.thresholds import StepThreshold
@@ -45,6 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers and validate the settings at hand."""
     add_markers(config)
+    check_options(config)
     from pytest_modelroute.discovery import SettingsFiles
 
     explicit = config.getoption("modelroute_config")
@@ -72,6 +73,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         except our_errors() as error:
             item.stash[PROBLEM] = f"{item.nodeid}: {error}" if marks else str(error)
             problems.setdefault(item.stash[PROBLEM], item)
+    if config.getoption("modelroute_record_all_tiers"):
+        from pytest_modelroute.recording import check_all_tiers
+
+        for message, item in check_all_tiers(items, files).items():
+            problems[item.stash.setdefault(PROBLEM, message)] = item
     if problems and hasattr(config, "workerinput"):
         # An error here would crash the worker and lose its message: the items at fault run alone, and fail with it.
         items[:] = problems.values()

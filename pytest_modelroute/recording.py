@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from shlex import quote
@@ -12,13 +12,20 @@ from uuid import uuid4
 
 import pytest
 
+from pytest_modelroute.cassettes.keys import key_for_host
 from pytest_modelroute.cassettes.names import cassette_path
+from pytest_modelroute.cassettes.recorded_price import snapshot
 from pytest_modelroute.cassettes.recording import STATE, Plan, TestRecording
 from pytest_modelroute.cassettes.spending import Purse
 from pytest_modelroute.cassettes.tape import RecordMode
-from pytest_modelroute.errors import CassetteError
+from pytest_modelroute.config import ModelSettings
+from pytest_modelroute.discovery import SettingsFiles
+from pytest_modelroute.errors import CassetteError, RecordingError
+from pytest_modelroute.evaluation.tiers import AllTiers, Tier
 from pytest_modelroute.fixtures import SETTINGS
+from pytest_modelroute.options import ALL_TIERS
 from pytest_modelroute.testrun import TestRun
+from pytest_modelroute.wire.redirection import Target
 
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._\[\]()=,+@-]+")
 _LONGEST: Final = 120
@@ -77,7 +84,66 @@ def recording_of(item: pytest.Item, run: TestRun, test: str, progress: Callable[
         **_settings_of(run),
     )
     purse = None if mode == "none" else Purse(plan.state, session_name(config), config.getoption("modelroute_max_usd"))
-    return TestRecording(plan, purse=purse, progress=None if purse is None else progress)
+    recording = TestRecording(plan, purse=purse, progress=None if purse is None else progress)
+    if config.getoption("modelroute_record_all_tiers"):
+        run.bench.every_model = every_model(run, recording)
+    return recording
+
+
+def every_model(run: TestRun, recording: TestRecording) -> Callable[[], AllTiers]:
+    """
+    The models that --modelroute-record-all-tiers runs every case on.
+
+    Raises:
+        RecordingError: Of what is given, when it is asked: a key is missing, or there is no model.
+
+    """
+
+    def tiers() -> AllTiers:
+        if run.tiers is None:
+            settings = run.settings
+            models = {} if settings is None else settings.answering_models()
+            run.tiers = AllTiers(tiers=_with_keys(models, run), redact=recording.redact)
+        return run.tiers
+
+    return tiers
+
+
+def check_all_tiers(items: Sequence[pytest.Item], files: SettingsFiles) -> dict[str, pytest.Item]:
+    """What keeps --modelroute-record-all-tiers from recording anything: message -> the test at fault."""
+    problems: dict[str, pytest.Item] = {}
+    evaluated = [item for item in items if "evaluate_step" in getattr(item, "fixturenames", ())]
+    recorded = [item for item in evaluated if "recorded_providers" in getattr(item, "fixturenames", ())]
+    if items and not recorded:
+        problems[
+            f"{ALL_TIERS}: none of these tests evaluates a step with recorded providers, so nothing would be recorded; "
+            "use evaluate_step and recorded_providers in one test"
+        ] = items[0]
+    for item in recorded:
+        settings = files.at(item.path.parent)
+        if settings is None or not settings.answering_models():
+            problem = (
+                f"{ALL_TIERS}: {item.path.name}: there are no models in its settings that a case could be run on; "
+                "declare them: [tool.modelroute.models.<alias>]"
+            )
+            problems.setdefault(problem, item)
+    return problems
+
+
+def _with_keys(models: Mapping[str, ModelSettings], run: TestRun) -> list[Tier]:
+    found, missing = list[Tier](), list[str]()
+    for alias, model in models.items():
+        try:
+            key = key_for_host(model.provider_name, model.base_url)
+        except RecordingError as error:
+            missing.append(f"models.{alias}: {error}")
+            continue
+        target = Target(model=model.model, provider=model.provider_name, base_url=model.base_url, key=key)
+        price = snapshot(run.wire.prices, model.provider_name, model.model)
+        found.append(Tier(alias=alias, tier=model.tier, target=target, price=price))
+    if missing:
+        raise RecordingError("\n".join([f"{ALL_TIERS} calls every model of the settings:", *dict.fromkeys(missing)]))
+    return found
 
 
 def session_name(config: pytest.Config) -> str:

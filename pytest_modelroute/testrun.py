@@ -16,9 +16,11 @@ from pytest_modelroute.evaluation.attempts import Bench
 from pytest_modelroute.evaluation.results import StepEvaluation
 from pytest_modelroute.evaluation.routes import Routes
 from pytest_modelroute.evaluation.thresholds import StepThreshold
+from pytest_modelroute.evaluation.tiers import AllTiers
 from pytest_modelroute.evaluation.verdict import Verdict
 from pytest_modelroute.providers.prices import PriceBook
 from pytest_modelroute.report.ending import describe_ending, describe_own_error, is_said
+from pytest_modelroute.report.outcomes import describe_outcomes
 from pytest_modelroute.report.step import calls_of_worst, describe_case, describe_failure, summarise
 from pytest_modelroute.wire.call_log import CallLog
 from pytest_modelroute.wire.exchanges import Wire
@@ -77,6 +79,8 @@ class TestRun:
         self._evidence: CallLog | None = None
         self._recording: TestRecording | None = None
         self._passed = False
+        self.tiers: AllTiers | None = None
+        "The models that every case is run on, once they were asked for."
         self.wire = Wire(
             prices=settings.prices() if settings is not None else PriceBook(),
             provider_hosts=settings.provider_hosts() if settings is not None else (),
@@ -169,6 +173,8 @@ class TestRun:
         recording.end_progress()
         if self._passed:
             recording.save()
+            if self.tiers is not None and self.tiers.matrix.outcomes:
+                recording.save_outcomes(self.tiers.text)
 
     def spending(self) -> str:
         """What recording has cost so far, for a line of progress; empty where nothing is recorded."""
@@ -294,7 +300,8 @@ class TestRun:
                 self._fail(shown)
             raise CaseShown
         self._check_latencies(verdict)
-        self._summaries.append({"ok": verdict.ok, "lines": summarise(evaluation, verdict)})
+        lines = [*summarise(evaluation, verdict), *describe_outcomes(evaluation)]
+        self._summaries.append({"ok": verdict.ok, "lines": lines})
         if not verdict.ok:
             self._evidence = calls_of_worst(evaluation, verdict)
             self._missed.append(describe_failure(evaluation, verdict, test=self._test))

@@ -26,9 +26,19 @@ ALLOWED: dict[str, set[str]] = {
     "report": {"errors", "evaluation", "wire", "cassettes"},
     "testrun": {"errors", "providers", "wire", "cassettes", "evaluation", "config", "report"},
     "faults": {"wire"},
-    "recording": {"errors", "providers", "wire", "cassettes", "discovery", "config", "testrun", "fixtures"},
+    "recording": {"errors", "wire", "cassettes", "evaluation", "discovery", "config", "testrun", "fixtures", "options"},
     "options": set(),
-    "plugin": {"options", "errors", "discovery", "evaluation", "testrun", "report", "fixtures", "cassettes"},
+    "plugin": {
+        "options",
+        "errors",
+        "discovery",
+        "evaluation",
+        "testrun",
+        "report",
+        "fixtures",
+        "cassettes",
+        "recording",
+    },
     "fixtures": {"recording", "errors", "discovery", "evaluation", "testrun", "report", "wire", "cassettes"},
 }
 "Room -> the rooms it may import, also in function bodies and for types alone."

@@ -31,6 +31,7 @@ VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
 _ALSO: Final = {"GEMINI_API_KEY": "GOOGLE_API_KEY"}
 "Another name for the same key, which the client reads too."
 _HEADERS: Final = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
+_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 _STAND_IN: Final = "not-a-real-key"
 
 
@@ -50,6 +51,31 @@ def key_from_environment(name: str) -> str:
     if not value or _STAND_IN in value:
         raise RecordingError(f"{variable} is not set: recording calls {name} with your key")
     return value
+
+
+def key_for_host(name: str, base_url: str | None) -> str:
+    """
+    The key for calls that we make ourselves; a stand-in for a host on this machine, which is sent no real one.
+
+    Args:
+        name: The provider.
+        base_url: Where it is served, if not at its own address.
+
+    Raises:
+        RecordingError: It is not set, and the host is a provider's; names the variable.
+
+    """
+    host = None if base_url is None else urlsplit(base_url if "//" in base_url else f"//{base_url}").hostname or ""
+    known = provider_behind(name) or ""
+    # Calls of AWS are signed, and Azure has a host for each customer: only the application's own client gets there.
+    if host in _LOOPBACK or known not in VARIABLES or (host is None and known in ("aws", "azure")):
+        return fake_key(name)
+    try:
+        return key_from_environment(name)
+    except RecordingError:
+        if host is not None and provider_at(host) is None:  # a server of the user's own need not have keys
+            return fake_key(name)
+        raise
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from pytest_modelroute.cassettes.matching import Matching
 from pytest_modelroute.cassettes.misses import Miss, Searched, describe_miss
 from pytest_modelroute.cassettes.recorded_price import snapshot
 from pytest_modelroute.cassettes.redaction import Redactor
-from pytest_modelroute.cassettes.saving import save
+from pytest_modelroute.cassettes.saving import save, save_beside
 from pytest_modelroute.cassettes.spending import Purse
 from pytest_modelroute.cassettes.staleness import find_stale
 from pytest_modelroute.cassettes.taking import LiveTake, TakeDown
@@ -30,6 +30,7 @@ from pytest_modelroute.cassettes.tape import Paid, RecordMode, Tape
 from pytest_modelroute.errors import PriceUnknown, RecordingError, SecretsRemain
 from pytest_modelroute.providers.prices import PriceBook
 from pytest_modelroute.wire.call_log import ProviderCall
+from pytest_modelroute.wire.case_run import Heard
 from pytest_modelroute.wire.places import call_site, short_path
 from pytest_modelroute.wire.recorded import Sent
 
@@ -123,6 +124,38 @@ class TestRecording:
             begin_take=self._begin_take,
         )
 
+    @property
+    def outcomes_path(self) -> Path:
+        """The file of what every model made of every case, beside the cassette."""
+        return self._plan.path.with_name(f"{self._plan.path.name}.outcomes.jsonl")
+
+    def redact(self, text: str) -> str:
+        """A text without its secrets."""
+        return self._redactor.text(text)
+
+    def save_outcomes(self, write: Callable[[str | None, str], str]) -> None:
+        """
+        Save what every model made of every case.
+
+        Args:
+            write: Is given what the file holds of other tests that share the cassette, None where there is nothing to
+                keep, and the file's name for messages; returns the new text.
+
+        Raises:
+            CassetteError: The file cannot be read or written; it is as it was.
+            SecretsRemain: It would hold a secret.
+
+        """
+        plan, path = self._plan, self.outcomes_path
+        shown = short_path(str(path))
+        save_beside(
+            path,
+            lambda current: write(current if plan.shared else None, shown),
+            folder=plan.folder,
+            state=plan.state,
+            check=partial(self._check, path=path),
+        )
+
     def save(self) -> None:
         """
         Save what this run has recorded; nothing where it has recorded nothing.
@@ -134,7 +167,8 @@ class TestRecording:
         """
         plan = self._plan
         if self.tape.new:
-            save(plan.path, self._merge, folder=plan.folder, state=plan.state, check=self._check)
+            check = partial(self._check, path=plan.path)
+            save(plan.path, self._merge, folder=plan.folder, state=plan.state, check=check)
         if plan.mode != "none" and self._journal.path.exists():
             # Also what an earlier run has left, and this one did not ask for: nobody will.
             self._journal.remove([entry.id for entry in self._journal.entries() if entry.test == plan.test])
@@ -206,12 +240,13 @@ class TestRecording:
         ]
         return [*kept, *recorded]
 
-    def _check(self, text: str) -> None:
+    def _check(self, text: str, *, path: Path) -> None:
         found = self._redactor.remains(text)
         if found:
-            path, secrets = short_path(str(self._plan.path)), "1 secret" if len(found) == 1 else f"{len(found)} secrets"
+            secrets = "1 secret" if len(found) == 1 else f"{len(found)} secrets"
             lines = "\n".join(f"  line {finding.line}: {finding.kind}" for finding in found[:_SHOWN])
-            raise SecretsRemain(f"{path} was not saved, since it would hold {secrets}:\n{lines}\n{_TEACH}")
+            shown = short_path(str(path))
+            raise SecretsRemain(f"{shown} was not saved, since it would hold {secrets}:\n{lines}\n{_TEACH}")
 
     def _key_of_file(self, request: RecordedRequest) -> str:
         # Other tools save requests with what redaction takes out of ours.
@@ -239,7 +274,7 @@ class TestRecording:
         shared = TakeDown(
             redactor=self._redactor,
             price=self._price,
-            keep=partial(self._keep, tape, key),
+            keep=partial(self._keep, tape, key, sent.heard),
             done=done,
         )
         return LiveTake(shared, request, call, client=sent.client, attempt=tape.attempt(key))
@@ -254,10 +289,12 @@ class TestRecording:
 
         return done
 
-    def _keep(self, tape: Tape, key: str, interaction: Interaction) -> None:
+    def _keep(self, tape: Tape, key: str, heard: Heard | None, interaction: Interaction) -> None:
         if interaction.response.status < _FIRST_ERROR or self._plan.errors:
             self._journal.append(interaction, test=self._plan.test)
             tape.add(key, interaction)
+            if heard is not None:
+                heard.add(key, (interaction.response, interaction.facts, "an earlier run of this case"))
 
     def _price(self, call: ProviderCall) -> Mapping[str, str] | None:
         return snapshot(self._plan.prices, call.provider, call.model)

@@ -66,6 +66,42 @@ def accept(path: Path, *, folder: Path, state: Path, check: Check) -> None:
     _under_lock(path, renewed, folder=folder, state=state)
 
 
+def save_beside(path: Path, change: Callable[[str | None], str], *, folder: Path, state: Path, check: Check) -> None:
+    """
+    Change a text file beside a cassette under its lock: it is read as it is now, and replaced whole.
+
+    Args:
+        path: In the folder of cassettes.
+        change: Is given the text that is there, None where there is no such file, and returns what is to be there.
+        folder: The folder of cassettes.
+        state: The folder `.modelroute`.
+        check: What must hold of the text before any of it is written.
+
+    Raises:
+        CassetteError: The file cannot be read, locked or written, or leads out of the folder; it is as it was.
+        SecretsRemain: As `check` raised it; the file is as it was.
+
+    """
+
+    def changed(real: Path) -> None:
+        try:
+            current = real.read_bytes()
+        except FileNotFoundError:
+            current = None
+        try:
+            text = change(None if current is None else current.decode())
+        except UnicodeDecodeError as error:
+            raise CassetteError(f"{path}: not UTF-8 at byte {error.start}; it was not saved") from None
+        if text.encode() == current:
+            return
+        check(text)
+        real.parent.mkdir(parents=True, exist_ok=True)
+        remove_left_over(real)
+        replace_whole(real, text.encode(), mode=None if current is None else S_IMODE(real.stat().st_mode))
+
+    _under_lock(path, changed, folder=folder, state=state)
+
+
 def _under_lock(path: Path, work: Callable[[Path], None], *, folder: Path, state: Path) -> None:
     try:
         real = real_path(path, folder)

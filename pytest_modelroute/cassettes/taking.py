@@ -74,22 +74,25 @@ class LiveTake:
             self._times.append(_real_perf_counter() - self._start)
             self._pieces.append(data)
 
-    def end(self, *, complete: bool) -> None:
+    def end(self, *, complete: bool) -> float | None:
         """
         Keep the call; one that got no response at all is nothing to keep.
+
+        Returns:
+            Its seconds, as they are kept; None where nothing is.
 
         Raises:
             RecordingError: Its body cannot be looked into, so that it might hold secrets.
 
         """
         if self._ended:
-            return
+            return None
         self._ended = True
-        latency = self._latency()
+        latency = round(self._latency(), _DIGITS)
         if self._shared.done is not None:
             self._shared.done()
         if not self._status:
-            return
+            return None
         whole = RecordedResponse(
             status=self._status, reason=self._reason, headers=self._headers, body=b"".join(self._pieces)
         )
@@ -101,9 +104,10 @@ class LiveTake:
             Interaction(
                 request=self._request,
                 response=response,
-                facts=self._facts(response, sizes, round(latency, _DIGITS), complete=complete),
+                facts=self._facts(response, sizes, latency, complete=complete),
             )
         )
+        return latency
 
     def _latency(self) -> float:
         """That of the log, so that a replay shows the same; a request that is no call of a model is in none."""

@@ -152,8 +152,14 @@ class Tape:
         request: RecordedRequest | None = None
         if key not in self._left:
             request, key = self._read(sent)
-        with self._lock:
-            found = self._take_next(key)
+        found: tuple[RecordedResponse, Facts | None, str] | None = None
+        if sent.heard is not None:
+            found = sent.heard.next(key)
+        if found is None:
+            with self._lock:
+                found = self._take_next(key)
+            if found is not None and sent.heard is not None:
+                sent.heard.add(key, found)
         if found is not None:
             return self._replay(*found)
         if self.mode == "none":

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_modelroute.errors import EvaluationError, ScoreError
 from pytest_modelroute.evaluation.cases import MISSING, Case
@@ -16,9 +16,13 @@ from pytest_modelroute.evaluation.scorers import Scorer, pass_mark, read_score, 
 from pytest_modelroute.evaluation.thresholds import StepThreshold
 from pytest_modelroute.evaluation.verdict import Verdict
 from pytest_modelroute.wire.call_log import CallLog, ProviderCall
+from pytest_modelroute.wire.case_run import CaseRun
 from pytest_modelroute.wire.exchanges import Wire
 from pytest_modelroute.wire.labels import Label, labelled
 from pytest_modelroute.wire.places import raise_site
+
+if TYPE_CHECKING:
+    from pytest_modelroute.evaluation.tiers import AllTiers
 
 
 class Progress(Protocol):
@@ -46,6 +50,8 @@ class Bench:
     only_case: str | None = None
     "Run this case alone."
     progress: Progress | None = None
+    every_model: Callable[[], AllTiers] | None = None
+    "The models that every case is run on, and recorded; None where it is run as it comes."
     evaluated: set[str | None] = field(default_factory=set[str | None])
     "The steps that were evaluated."
     forgotten: dict[object, str] = field(default_factory=dict[object, str])
@@ -63,6 +69,8 @@ class Plan:
     score: Scorer
     route: Callable[[CallLog], str | None] | None
     concurrency: int
+    runs: Mapping[str, CaseRun] = field(default_factory=dict[str, CaseRun])
+    "The id of a case -> which run of it this is, where each case is run on every model."
 
 
 class Attempt:
@@ -82,7 +90,8 @@ class Attempt:
     def __enter__(self) -> None:
         """Begin, or go on: from here on calls and time belong to the case."""
         wire = self._bench.wire
-        label = Label(step=self._plan.step, case=self._case.id, calls=self._calls)
+        run = self._plan.runs.get(self._case.id)
+        label = Label(step=self._plan.step, case=self._case.id, calls=self._calls, run=run)
         self._block = labelled(label)
         self._block.__enter__()
         if not wire.unlabelled_is_ambiguous:
@@ -123,6 +132,7 @@ class Attempt:
             score=score,
             passed=score is not None and score >= pass_mark(plan.score),
             error=None if self._error is None else self._who + describe_error(self._error),
+            error_kind=None if self._error is None else type(self._error).__name__,
             elapsed_s=self._elapsed,
             calls=self._calls or (),
             route=route,

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ from pytest_modelroute.evaluation.scorers import (
     scorer_name,
 )
 from pytest_modelroute.evaluation.thresholds import StepThreshold
-from pytest_modelroute.evaluation.verdict import check_judgeable, judge
+from pytest_modelroute.evaluation.tiers import EveryModel, first_runs
+from pytest_modelroute.evaluation.verdict import Verdict, check_judgeable, judge
 from pytest_modelroute.wire.call_log import CallLog
 
 
@@ -64,7 +66,12 @@ class StepEvaluator:
         """
         __tracebackhide__ = True
         plan = self._plan(cases, run, step, score, route, concurrency)
-        return self._conclude(plan, self._run_all(plan))
+        evaluation, verdict = self._measure(plan, self._run_all(plan))
+        everyone = self._everyone(plan, evaluation, verdict)
+        if everyone is not None:
+            for again, take in everyone.plans():
+                take(self._run_all(again))
+        return self._conclude(evaluation, verdict, everyone)
 
     def aio(
         self,
@@ -84,7 +91,12 @@ class StepEvaluator:
             __tracebackhide__ = True
             forgotten.pop(token, None)
             plan = self._plan(cases, run, step, score, route, concurrency)
-            return self._conclude(plan, await self._run_all_async(plan))
+            evaluation, verdict = self._measure(plan, await self._run_all_async(plan))
+            everyone = self._everyone(plan, evaluation, verdict)
+            if everyone is not None:
+                for again, take in everyone.plans():
+                    take(await self._run_all_async(again))
+            return self._conclude(evaluation, verdict, everyone)
 
         return evaluate()
 
@@ -103,6 +115,8 @@ class StepEvaluator:
         check_scorer(score)
         if type(concurrency) is not int or concurrency < 1:
             raise EvaluationError(f"concurrency={concurrency!r}: a number of cases at once, 1 or more, was expected")
+        if bench.every_model is not None:
+            bench.every_model()  # what is missing is said before a call is paid for
         threshold = self._threshold(step)
         loaded = load_cases(cases, folders=bench.folders)
         _check_expected(loaded, score)
@@ -119,6 +133,7 @@ class StepEvaluator:
             score=score,
             route=route,
             concurrency=concurrency,
+            runs={} if bench.every_model is None else first_runs(loaded),
         )
 
     def _threshold(self, step: str | None) -> StepThreshold | None:
@@ -241,8 +256,7 @@ class StepEvaluator:
             wrong = 0 if results[-1].right else 1
             self._bench.progress(step=plan.step, done=len(results), total=len(plan.cases), wrong=wrong)
 
-    def _conclude(self, plan: Plan, results: Sequence[CaseResult]) -> StepEvaluation:
-        __tracebackhide__ = True
+    def _measure(self, plan: Plan, results: Sequence[CaseResult]) -> tuple[StepEvaluation, Verdict]:
         bench = self._bench
         evaluation = StepEvaluation(
             step=plan.step,
@@ -251,7 +265,20 @@ class StepEvaluator:
             routes=bench.routes,
         )
         bench.evaluated.add(plan.step)
-        bench.conclude(evaluation, judge(evaluation, plan.threshold if bench.only_case is None else None))
+        return evaluation, judge(evaluation, plan.threshold if bench.only_case is None else None)
+
+    def _everyone(self, plan: Plan, evaluation: StepEvaluation, verdict: Verdict) -> EveryModel | None:
+        """The further runs on every model; none for a step that fails, since nothing of it is saved."""
+        bench = self._bench
+        if bench.every_model is None or not verdict.ok:
+            return None
+        return EveryModel(bench.every_model(), plan, evaluation.results, helpers=bench.routes.helpers)
+
+    def _conclude(self, evaluation: StepEvaluation, verdict: Verdict, everyone: EveryModel | None) -> StepEvaluation:
+        __tracebackhide__ = True
+        if everyone is not None:
+            evaluation = replace(evaluation, outcomes=everyone.finish())
+        self._bench.conclude(evaluation, verdict)
         return evaluation
 
 

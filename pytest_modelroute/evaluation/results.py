@@ -10,12 +10,15 @@ from decimal import Decimal
 from enum import Enum
 from functools import cached_property
 from statistics import fmean
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pytest_modelroute.evaluation.cases import MISSING, Case
 from pytest_modelroute.evaluation.routes import RouteError, Routes
 from pytest_modelroute.evaluation.statistics import Interval, Rate, f1_interval, f1_score, mean_interval, percentile
 from pytest_modelroute.wire.call_log import CallLog, ProviderCall
+
+if TYPE_CHECKING:
+    from pytest_modelroute.evaluation.tiers import StepOutcomes
 
 
 def label_of(value: object) -> str:
@@ -35,6 +38,8 @@ class CaseResult:
     "Whether the score reached the scorer's pass mark."
     error: str | None = None
     "What the code under test raised, with its traceback."
+    error_kind: str | None = None
+    "The class of what it raised."
     elapsed_s: float = 0.0
     calls: Sequence[ProviderCall] = ()
     route: str | None = None
@@ -117,6 +122,8 @@ class StepEvaluation:
     results: Sequence[CaseResult]
     clock: Literal["virtual", "real", "recorded"]
     routes: Routes = field(default_factory=Routes, repr=False)
+    outcomes: StepOutcomes | None = None
+    "What every model made of every case, where that was recorded."
 
     def __repr__(self) -> str:
         """The step, its size and its accuracy; not the results."""

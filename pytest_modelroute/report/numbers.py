@@ -93,6 +93,11 @@ def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
     ]
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things."""
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
 def short(value: object, limit: int = 48) -> str:
     """A value on one line."""
     text = value if isinstance(value, str) else repr(value)

@@ -12,7 +12,7 @@ from pytest_modelroute.evaluation.cases import MISSING
 from pytest_modelroute.evaluation.results import CaseResult, StepEvaluation
 from pytest_modelroute.evaluation.statistics import Rate
 from pytest_modelroute.evaluation.verdict import Verdict
-from pytest_modelroute.report.numbers import short, show_check, show_cost, show_miss, show_usd, table
+from pytest_modelroute.report.numbers import counted, short, show_check, show_cost, show_miss, show_usd, table
 from pytest_modelroute.wire.call_log import CallLog
 
 _WORST: Final = 5
@@ -80,18 +80,14 @@ def summarise(evaluation: StepEvaluation, verdict: Verdict) -> list[str]:
     if not any(check.limit == "min_accuracy" for check in verdict.checks) and evaluation.accuracy.n:
         lines.append(f"        accuracy {evaluation.accuracy!r}")
     if evaluation.calls:
-        lines.append(f"        {show_cost(evaluation)}; {_counted(len(evaluation.calls), 'provider call')}")
+        lines.append(f"        {show_cost(evaluation)}; {counted(len(evaluation.calls), 'provider call')}")
         lines += [f"    {line}" for line in _by_model(evaluation)]
     return lines
 
 
 def _size(evaluation: StepEvaluation) -> str:
     errors = f", {len(evaluation.errors)} ended in an error" if evaluation.errors else ""
-    return f"{_counted(evaluation.n, 'case')}{errors}, {evaluation.clock} time"
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")
+    return f"{counted(evaluation.n, 'case')}{errors}, {evaluation.clock} time"
 
 
 def _headline(evaluation: StepEvaluation, verdict: Verdict) -> str:
@@ -158,7 +154,7 @@ def _confusion(evaluation: StepEvaluation) -> list[str]:
         return []
     (expected, given), cases = Counter(pair[:2] for pair in wrong).most_common(1)[0]
     models = Counter(model for *pair, model in wrong if tuple(pair) == (expected, given))
-    taken = f"{_counted(cases, 'case')} of {short(expected)!r} {'was' if cases == 1 else 'were'} taken"
+    taken = f"{counted(cases, 'case')} of {short(expected)!r} {'was' if cases == 1 else 'were'} taken"
     by = ", ".join(f"{model} {count}" for model, count in models.most_common(3))
     return [f"confusion that cost most: {taken} for {short(given)!r} (by {by})"]
 

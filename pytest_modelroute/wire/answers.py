@@ -38,6 +38,8 @@ class Answer:
     usage: Usage | None = None
     pieces: int = 0
     "How many pieces the provider made or would have made, for what it bills of a stream that ended early."
+    lasts: float | None = None
+    "Seconds that it took when it was recorded; None for a scripted one."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -132,6 +132,8 @@ class Exchange:
                 call.latency_s = self._last_piece_s
             self._end_take(call.latency_s, complete=complete)
             return
+        if error is None and answer.lasts is not None and self.wire.skips_latencies:
+            call.latency_s = answer.lasts  # nobody waits: what passes is noise
         if call.error is None or call.error == "content_filtered":
             call.reply, call.usage = answer.reply, answer.usage
         elif answer.usage is not None and (share := self._share(answer, call.latency_s)):
@@ -146,7 +148,9 @@ class Exchange:
         if clock is not None:
             clock.reach(self.call.started_s + elapsed_s)
         try:
-            self._take.end(complete=complete)
+            seconds = self._take.end(complete=complete)
+            if seconds is not None:
+                self.call.latency_s = seconds
         except ModelRouteError as error:  # the client has its reply, and goes on
             self.wire.fail(str(error))
 

@@ -25,6 +25,7 @@ from pytest_modelroute.providers.prices import PriceBook
 from pytest_modelroute.providers.registry import LANGUAGES, language_for, provider_at, provider_behind
 from pytest_modelroute.wire.answers import Answer
 from pytest_modelroute.wire.call_log import CallLog, ProviderCall
+from pytest_modelroute.wire.detour import Detour, Trip
 from pytest_modelroute.wire.exchange import Exchange
 from pytest_modelroute.wire.labels import Label, current_label
 from pytest_modelroute.wire.network_guard import NetworkGuard
@@ -52,6 +53,7 @@ class Wire:
         running: The label of the case that an evaluation is at, for calls that carry none.
         unlabelled_is_ambiguous: Whether several cases are under way at once.
         speed: How much faster than recorded latencies pass where time is real; None where they are not waited for.
+        prices: What calls cost.
         served: The port on 127.0.0.1 -> the provider's name, where scripts stand behind a real server.
 
     """
@@ -80,7 +82,7 @@ class Wire:
         self._skipped = 0.0
         self._outer: Wire | None = None
         self._over = False
-        self._prices = prices
+        self.prices = prices
         self._hosts = dict(provider_hosts)
         self._failures: list[str] = []
         self._numbers = count(1)  # atomic, for calls from several threads
@@ -95,6 +97,17 @@ class Wire:
     def real_now(self) -> float:
         """Seconds since the test began, on the machine's clock."""
         return _real_perf_counter() - self._real_start
+
+    @property
+    def detour(self) -> Detour | None:
+        """Where the answering calls of the case that runs are sent; None where they go where they go."""
+        label = current_label() or self.running
+        return None if label is None or label.run is None else label.run.detour
+
+    @property
+    def skips_latencies(self) -> bool:
+        """Whether replayed latencies are counted and not waited for: time is real, and other calls are live."""
+        return self.clock is None and self.speed is None
 
     @property
     def clock_name(self) -> Literal["virtual", "real", "recorded"]:
@@ -202,9 +215,12 @@ class Wire:
         request = self._read(language, url, path, body(), is_known=provider is not None)
         if request is None:
             return None
-        call = self._log(language, provider or language.provider, url, request, client)
+        label = current_label() or self._running_label(url)
+        self._refuse_bypass(label, language, request, url, client)
+        call = self._log(label, language, provider or language.provider, url, request, client)
+        heard = None if label.run is None else label.run.heard
         try:
-            answer, take = self._answer(call, language, lambda: Sent(method, url, host, headers, body(), client))
+            answer, take = self._answer(call, language, lambda: Sent(method, url, host, headers, body(), client, heard))
         except BaseException as error:
             call.error = _ERRORS.get(type(error), "script raised")
             self.fail((str(error) or type(error).__name__) + script_traceback(error.__cause__))
@@ -221,6 +237,9 @@ class Wire:
         """
         if self.recordings is None:
             return None
+        label = current_label() or self.running
+        if label is not None and label.run is not None:
+            sent = replace(sent, heard=label.run.heard)
         try:
             return self.recordings.play(sent, None) or self.recordings.take(sent, None)
         except UnrecordedCall as error:
@@ -270,8 +289,51 @@ class Wire:
             self.fail(f"a call of {url} cannot be read: {error}")
             raise
 
-    def _log(self, language: Language, provider: str, url: str, request: ProviderRequest, client: str) -> ProviderCall:
-        label = current_label() or self._running_label(url)
+    def trip(
+        self,
+        *,
+        method: str,
+        url: str,
+        host: str,
+        path: str,
+        body: Callable[[], bytes],
+        port: int | None,
+        headers: Callable[[], Pairs],
+    ) -> Trip | None:
+        """The way of a call that is sent to another model than it asks for; None for any other request."""
+        label, detour = current_label() or self.running, self.detour
+        if label is None or detour is None:
+            return None
+        provider = self._provider(host, port)
+        language = language_for(method, path, provider_behind(provider))
+        request = None if language is None else self._read(language, url, path, body(), is_known=provider is not None)
+        if language is None or request is None or not detour.takes(request, embeds=language.embeds):
+            return None
+        return Trip(
+            detour=detour,
+            label=label,
+            language=language,
+            request=request,
+            url=url,
+            provider=provider or language.provider,
+            headers=headers,
+        )
+
+    def _refuse_bypass(self, label: Label, language: Language, request: ProviderRequest, url: str, client: str) -> None:
+        """A call that ought to be on a detour and is not would be billed, and told as the answer of another model."""
+        if label.run is None or label.run.detour is None:
+            return
+        if label.run.detour.takes(request, embeds=language.embeds):
+            message = (
+                f"a call of {url} was sent by {client}: --modelroute-record-all-tiers sends the calls of httpx and "
+                "httpx2 to other models; record this test without it"
+            )
+            self.fail(message)
+            raise UnrecordedCall(message)
+
+    def _log(
+        self, label: Label, language: Language, provider: str, url: str, request: ProviderRequest, client: str
+    ) -> ProviderCall:
         call = ProviderCall(
             number=next(self._numbers),
             provider=provider,
@@ -283,9 +345,10 @@ class Wire:
             step=label.step,
             case=label.case,
             started_s=self.now,
-            prices=self._prices,
+            prices=self.prices,
         )
-        self.calls.append(call)
+        if label.run is None or not label.run.apart:
+            self.calls.append(call)
         if label.calls is not None:
             label.calls.append(call)
         return call

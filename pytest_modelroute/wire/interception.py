@@ -28,6 +28,7 @@ from pytest_modelroute.wire.exchanges import Wire
 from pytest_modelroute.wire.own_routes import OwnRoutes, Reply
 from pytest_modelroute.wire.recorded import Played, Sent, Take
 from pytest_modelroute.wire.socket_memory import SocketMemory
+from pytest_modelroute.wire.travelling import atravel, travel, trip_of
 
 _LIBRARIES = tuple(name for name in ("httpx", "httpx2") if find_spec(name) is not None)
 
@@ -51,6 +52,9 @@ class WireMocker(Mocker):
 
         def handle_request(transport: Any, request: Any) -> Any:
             wire, _routes = cls.wires[-1]
+            trip = trip_of(wire, request, request.read)
+            if trip is not None:
+                return travel(trip, lambda redirected: handle_request(transport, redirected), request, library)
             exchange = _open(wire, request, library, request.read)
             if exchange is None:
                 return _other(spec, transport, request, library)
@@ -62,6 +66,11 @@ class WireMocker(Mocker):
         async def handle_async_request(transport: Any, request: Any) -> Any:
             wire, _routes = cls.wires[-1]
             await request.aread()
+            trip = trip_of(wire, request, lambda: request.content)
+            if trip is not None:
+                return await atravel(
+                    trip, lambda redirected: handle_async_request(transport, redirected), request, library
+                )
             exchange = _open(wire, request, library, lambda: request.content)
             if exchange is None:
                 return await _aother(spec, transport, request, library)

@@ -8,10 +8,13 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from pytest_modelroute.errors import EvaluationError
+
+if TYPE_CHECKING:
+    from pytest_modelroute.wire.case_run import CaseRun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +25,8 @@ class Label:
     case: str | None = None
     calls: list[Any] | None = field(default=None, compare=False)
     "Where an evaluation collects the calls of this case; None outside of one."
+    run: CaseRun | None = field(default=None, compare=False)
+    "Which run of the case it is, where a case is run on several models; None elsewhere."
 
 
 _current: ContextVar[Label | None] = ContextVar("modelroute_label", default=None)
@@ -46,7 +51,7 @@ def labelled(label: Label) -> Generator[None]:
 def step_label(step: str) -> Generator[None]:
     """Name the step of this block; the case stays as it is."""
     outer = _current.get() or Label()
-    with labelled(Label(step=step, case=outer.case, calls=outer.calls)):
+    with labelled(replace(outer, step=step)):
         yield
 
 

@@ -15,6 +15,7 @@ from pytest_modelroute.providers.exchange import ProviderReply, ProviderRequest,
 from pytest_modelroute.providers.language import Language, read_stream, read_wire_error
 from pytest_modelroute.wire.answers import Answer
 from pytest_modelroute.wire.call_log import ProviderCall
+from pytest_modelroute.wire.case_run import Heard
 
 Pairs = Sequence[tuple[str, str]]
 "Headers: name and value, in the order sent."
@@ -35,6 +36,8 @@ class Sent:
     body: bytes
     client: str
     "The HTTP library."
+    heard: Heard | None = None
+    "What its case was answered before, where a case is run on several models."
 
     @property
     def headers(self) -> Pairs:
@@ -83,8 +86,8 @@ class Take(Protocol):
         """More of its body has come, as it was sent: encoded, if it is."""
         ...
 
-    def end(self, *, complete: bool) -> None:
-        """It is over; what the call log knows of the call is known."""
+    def end(self, *, complete: bool) -> float | None:
+        """It is over; what the call log knows of the call is known. Gives the seconds that a replay will take."""
         ...
 
 
@@ -133,6 +136,7 @@ def replayed(language: Language, played: Played, request: ProviderRequest) -> An
         reply=reply,
         usage=usage,
         pieces=len(frames or ()),
+        lasts=played.latency_s,
     )
 
 

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 
 import pytest
 
 Run = Callable[..., pytest.RunResult]
 
 OTHERS = ("respx", "asyncio", "anyio", "randomly", "xdist", "hypothesispytest", "cov")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def yaml_stays_loaded() -> None:
+    """Runs in process forget what they have loaded, and the C part of PyYAML does not survive being loaded again."""
+    import_module("yaml")
 
 
 @pytest.fixture

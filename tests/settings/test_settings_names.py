@@ -31,6 +31,26 @@ def test_routes_are_what_the_settings_say_of_models() -> None:
     )
 
 
+def test_the_models_that_answer_are_each_named_once() -> None:
+    """One that only classifies is none of them."""
+    assert list(SETTINGS.answering_models()) == ["cheap", "good"]
+
+
+@pytest.mark.parametrize(
+    ("model", "steps"),
+    [
+        (ModelSettings(model="m", tier="small"), {"a": StepSettings(model="dynamic", classifier="both")}),
+        (ModelSettings(model="m"), {"a": StepSettings(model="both", classifier="both")}),
+        (ModelSettings(model="m"), {"a": StepSettings(model="dynamic", classifier="both", cascade=("both",))}),
+    ],
+)
+def test_a_classifier_that_answers_too_is_a_model_that_answers(
+    model: ModelSettings, steps: dict[str, StepSettings]
+) -> None:
+    """By its tier, or as a step's own."""
+    assert list(Settings(models={"both": model}, steps=steps).answering_models()) == ["both"]
+
+
 @pytest.mark.parametrize(
     ("name", "models"), [("cheap", ("gpt-4.1-nano",)), ("gpt-4.1-nano", ("gpt-4.1-nano",)), ("other", ("other",))]
 )
