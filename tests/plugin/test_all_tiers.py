@@ -619,3 +619,22 @@ def test_a_model_without_a_price_has_outcomes_without_cost(
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*large 1.00 right; cost unknown"])
     assert (matrix().outcome("hello", "large").cost_usd, matrix().prices["claude-large"]) == (None, None)
+
+
+def test_a_client_that_cannot_be_sent_elsewhere_fails_the_test(
+    run: Run, project: Callable[..., None], provider: Provider
+) -> None:
+    """aiohttp: its calls would be told as answers of another model. What was paid for is kept for a run without."""
+    app = """
+import aiohttp, rules
+
+async def classify(query):
+    body = {{"model": rules.model_for(query), "messages": [{{"role": "user", "content": query}}]}}
+    async with aiohttp.ClientSession() as session, session.post("{url}/v1/chat/completions", json=body) as reply:
+        return (await reply.json())["choices"][0]["message"]["content"]
+"""
+    project(app=app)
+    result = run(*RECORD)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*was sent by aiohttp: --modelroute-record-all-tiers sends the calls of httpx*"])
+    assert len(provider.asked) == 4
