@@ -197,7 +197,8 @@ def _word(value: object) -> str:
 
 def _asked(raw: Any) -> bytes:
     """The body of a request; vcrpy keeps what aiohttp was given as `json=`, and not what it made of that."""
-    if isinstance(raw, Mapping) or (isinstance(raw, list) and any(isinstance(part, Mapping) for part in raw)):
+    parts = cast("list[object]", raw) if isinstance(raw, list) else []
+    if isinstance(raw, Mapping) or any(isinstance(part, Mapping) for part in parts):
         try:
             return json.dumps(raw).encode()
         except (TypeError, ValueError):

@@ -98,7 +98,7 @@ class LiveTake:
         )
         sizes = [len(piece) for piece in self._pieces] if self._is_stream(whole) else None
         if complete and sizes:  # as it is replayed: the last piece completes it, whenever the server says so
-            latency = self._times[-1]
+            latency = round(self._times[-1], _DIGITS)
         response, sizes = self._shared.redactor.response(whole, sizes)
         self._shared.keep(
             Interaction(
