@@ -90,15 +90,30 @@ def prepare(item: pytest.Item) -> None:
     names: list[str] | None = getattr(item, "fixturenames", None)
     if names is None:
         return
-    marker = item.get_closest_marker("cassette")
-    if marker is not None:
-        from pytest_modelroute.recording import check_marker
+    if item.get_closest_marker("cassette") is not None:
+        from pytest_modelroute.recording import place_of
 
-        check_marker(marker)
-        if "recorded_providers" not in names:
-            names.append("recorded_providers")
+        place_of(item)
+        if "recorded_providers" in names:
+            names.remove("recorded_providers")
+        names.insert(_before_the_tests_own(item, names), "recorded_providers")
     if item.get_closest_marker("live") and not item.config.getoption("modelroute_live") and _FIXTURES & {*names}:
         item.add_marker(pytest.mark.skip(reason="live: calls providers; run it with --modelroute-live"))
+
+
+def _before_the_tests_own(item: pytest.Item, names: list[str]) -> int:
+    """
+    Where a fixture of a marker belongs: as with usefixtures, before those of the test's own that may ask a model.
+
+    After those of a wider scope, which serve other tests too, and those that serve every test.
+    """
+    info = getattr(item, "_fixtureinfo", None)
+    own = {*getattr(info, "argnames", ()), *(name for mark in item.iter_markers("usefixtures") for name in mark.args)}
+    known = getattr(info, "name2fixturedefs", {})
+    for position, name in enumerate(names):
+        if name in own and (name not in known or known[name][-1].scope == "function"):
+            return position
+    return len(names)
 
 
 def begin_test(item: pytest.Item) -> Callable[[bool], None]:

@@ -65,13 +65,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     problems: dict[str, pytest.Item] = {}
     for item in items:
         marks = list(item.iter_markers(_MARKER))
+        whose = ""
         try:
-            prepare(item)
             settings = files.at(item.path.parent)
+            whose = f"{item.nodeid}: "
+            prepare(item)
             if marks:
                 item.stash[THRESHOLDS] = _read_marks(marks, settings)
         except our_errors() as error:
-            item.stash[PROBLEM] = f"{item.nodeid}: {error}" if marks else str(error)
+            item.stash[PROBLEM] = f"{whose}{error}"
             problems.setdefault(item.stash[PROBLEM], item)
     if config.getoption("modelroute_record_all_tiers"):
         from pytest_modelroute.recording import check_all_tiers

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from shlex import quote
@@ -13,7 +15,7 @@ from uuid import uuid4
 import pytest
 
 from pytest_modelroute.cassettes.keys import key_for_host
-from pytest_modelroute.cassettes.names import cassette_path
+from pytest_modelroute.cassettes.names import cassette_path, is_device
 from pytest_modelroute.cassettes.recorded_price import snapshot
 from pytest_modelroute.cassettes.recording import STATE, Plan, TestRecording
 from pytest_modelroute.cassettes.spending import Purse
@@ -29,6 +31,8 @@ from pytest_modelroute.wire.redirection import Target
 
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._\[\]()=,+@-]+")
 _LONGEST: Final = 120
+_UP: Final = "(up)"
+"Stands for `..` in the name of a cassette."
 _SESSION: Final = pytest.StashKey[str]()
 
 
@@ -51,6 +55,39 @@ def check_marker(marker: pytest.Mark) -> str | None:
     return name
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where the recordings of a test are."""
+
+    home: Path
+    "The folder of the settings."
+    folder: Path
+    "The folder of cassettes."
+    path: Path
+    "The cassette's file."
+    shared: bool
+    "Whether it has a name that other tests may give too."
+
+
+def place_of(item: pytest.Item) -> Place:
+    """
+    Where the recordings of a test are, by its marker and the settings.
+
+    Raises:
+        CassetteError: The marker is used wrongly, or names no cassette that can be.
+        SettingsError: The settings of its folder cannot be used.
+
+    """
+    files, near = item.config.stash[SETTINGS], item.path.parent
+    settings = files.at(near)
+    home = files.folder(near) or item.config.rootpath
+    folder = home / (settings.cassettes if settings is not None else "cassettes")
+    marker = item.get_closest_marker("cassette")
+    name = None if marker is None else check_marker(marker)
+    path = cassette_path(folder, name or own_name(item, home))
+    return Place(home=home, folder=folder, path=path, shared=name is not None)
+
+
 def replays_in_virtual_time(config: pytest.Config) -> bool:
     """Whether the recorded latencies pass at once: not beside live calls, and not where real time is asked for."""
     return config.getoption("modelroute_record") == "none" and config.getoption("modelroute_replay_speed") is None
@@ -64,21 +101,17 @@ def recording_of(item: pytest.Item, run: TestRun, test: str, progress: Callable[
         CassetteError: Its cassette cannot be read, or has a name that cannot be.
 
     """
-    config, settings = item.config, run.settings
-    home = config.stash[SETTINGS].folder(item.path.parent) or config.rootpath
-    folder = home / (settings.cassettes if settings is not None else "cassettes")
-    marker = item.get_closest_marker("cassette")
-    shared = None if marker is None else check_marker(marker)
+    config, place = item.config, place_of(item)
     mode = cast("RecordMode", config.getoption("modelroute_record"))
     speed: float | None = config.getoption("modelroute_replay_speed")
     if speed is not None and mode == "none":
         run.wire.speed = speed
     plan = Plan(
-        test=item.nodeid,
-        path=cassette_path(folder, shared or own_name(item, home)),
-        folder=folder,
-        state=home / STATE,
-        shared=shared is not None,
+        test=own_name(item, place.home),
+        path=place.path,
+        folder=place.folder,
+        state=place.home / STATE,
+        shared=place.shared,
         mode=mode,
         command=f"pytest {quote(test)} --modelroute-record=new",
         **_settings_of(run),
@@ -160,12 +193,29 @@ def session_name(config: pytest.Config) -> str:
 
 def own_name(item: pytest.Item, home: Path) -> str:
     """The name of a test's own cassette: the path of its module and its own name, safe on every file system."""
-    module = item.path.relative_to(home) if item.path.is_relative_to(home) else Path(item.path.name)
-    classes = [part.name for part in item.listchain() if isinstance(part, pytest.Class)]
-    return "/".join([*map(_safe, module.with_suffix("").parts), _safe(".".join([*classes, item.name]))])
+    own: list[pytest.Item | pytest.Class] = [part for part in item.listchain() if isinstance(part, pytest.Class)]
+    own.append(item)
+    last = _safe(".".join(part.name for part in own), alone=not any(map(_has_twin, own)))
+    return "/".join([*map(_safe, _module(item.path, home)), last])
 
 
-def _safe(name: str) -> str:
+def _module(path: Path, home: Path) -> list[str]:
+    """The parts of a module's path, which may be beside the folder of the settings."""
+    try:
+        parts = Path(os.path.relpath(path, home)).with_suffix("").parts
+    except ValueError:  # pragma: no cover - another drive on Windows
+        parts = (path.stem,)
+    return [_UP if part == ".." else part for part in parts]
+
+
+def _has_twin(part: pytest.Item | pytest.Class) -> bool:
+    """Whether something beside it has a name that differs in case alone; of the two, one is said to have one."""
+    name = getattr(part, "originalname", None) or part.name
+    beside = dir(getattr(part.parent, "obj", None))
+    return any(other > name and other.lower() == name.lower() for other in beside)
+
+
+def _safe(name: str, *, alone: bool = True) -> str:
     """
     The name, or one like it with a hash of it.
 
@@ -173,7 +223,8 @@ def _safe(name: str) -> str:
     """
     plain = _UNSAFE.sub("-", name).rstrip(". ")
     parameters = plain.partition("[")[2]
-    if plain == name and len(plain) <= _LONGEST and parameters == parameters.lower():
+    as_it_is = plain == name and len(plain) <= _LONGEST and parameters == parameters.lower()
+    if as_it_is and alone and not is_device(plain):
         return plain
     return f"{plain[:_LONGEST]}-{blake2b(name.encode('utf-8', 'surrogatepass'), digest_size=4).hexdigest()}"
 

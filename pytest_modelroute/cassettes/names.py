@@ -55,9 +55,14 @@ def real_path(path: Path, folder: Path) -> Path:
     return real
 
 
+def is_device(part: str) -> bool:
+    """Whether a part of a name is a device on Windows, whatever its suffix."""
+    return _DEVICES.fullmatch(part) is not None
+
+
 def _problem(name: str) -> str | None:
     parts = name.split("/")
-    if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name):
+    if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:(?:[\\/]|$)", name):
         return "is absolute"
     if ".." in parts:
         return "leads out of the folder (..)"
@@ -73,7 +78,7 @@ def _unportable(name: str, parts: list[str]) -> str | None:
     for part in parts:
         if part[-1] in ". ":
             return "has a part that ends in a dot or a space, which some systems drop"
-        if _DEVICES.fullmatch(part):
+        if is_device(part):
             return f"has the part {part!r}, which is a device on Windows"
         if len(part.encode("utf-8", "surrogatepass")) > _LONGEST:
             return f"has a part of more than {_LONGEST} bytes"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 
 import pytest
 
+from tests.plugin.live import APP, Live, Project, live_provider
+
 Run = Callable[..., pytest.RunResult]
 
-OTHERS = ("respx", "asyncio", "anyio", "randomly", "xdist", "hypothesispytest", "cov")
+OTHERS = ("respx", "asyncio", "anyio", "randomly", "xdist", "hypothesispytest", "cov", "recording")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -29,6 +31,24 @@ def run(pytester: pytest.Pytester) -> Run:
 
     pytester.makeini("[pytest]\n")
     return run_tests
+
+
+@pytest.fixture
+def live() -> Iterator[Live]:
+    """A live provider on 127.0.0.1."""
+    with live_provider() as provider:
+        yield provider
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, live: Live, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project whose application asks the live provider."""
+    monkeypatch.setenv("LIVE_URL", live.url)
+    pytester.makepyfile(app=APP)
+    pytester.syspathinsert()
+    made = Project(pytester, live)
+    made.settings("")
+    return made
 
 
 @pytest.fixture
