@@ -131,6 +131,17 @@ def begin_test(item: pytest.Item) -> Callable[[bool], None]:
     return end_test
 
 
+def save_recording(item: pytest.Item) -> None:
+    """The test is over, its fixtures too: save what it has recorded, where all of it has passed."""
+    run = item.stash.get(RUN, None)
+    if run is None:
+        return
+    try:
+        run.save_recording()
+    except our_errors() as error:
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
+
+
 def our_errors() -> type[Exception]:
     """What this package raises; looked up where something was raised, since every pytest run passes the places."""
     from pytest_modelroute.errors import ModelRouteError

@@ -25,6 +25,7 @@ from pytest_modelroute.fixtures import (
     our_errors,
     prepare,
     recorded_providers,
+    save_recording,
     virtual_time,
 )
 from pytest_modelroute.options import add_markers, add_options, check_options
@@ -117,9 +118,10 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
-    """Fail also for what happened after the test, while its fixtures were torn down."""
+    """Fail also for what happened after the test, while its fixtures were torn down; then it may be recorded."""
     yield
     _fail_for(item, passed=False)
+    save_recording(item)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -130,6 +132,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if PROBLEM in item.stash:
         setattr(report, _UNUSABLE, True)
     elif run is not None and report.when == "call":
+        run.passed = report.passed
         run.attach_to(report, _EVALUATED)
     elif run is not None and report.when == "teardown":
         run.attach_recording_to(report, _RECORDED)

@@ -106,6 +106,7 @@ def recording_of(item: pytest.Item, run: TestRun, test: str, progress: Callable[
     speed: float | None = config.getoption("modelroute_replay_speed")
     if speed is not None and mode == "none":
         run.wire.speed = speed
+    purse = None if mode == "none" else _purse(config)
     plan = Plan(
         test=own_name(item, place.home),
         path=place.path,
@@ -114,9 +115,9 @@ def recording_of(item: pytest.Item, run: TestRun, test: str, progress: Callable[
         shared=place.shared,
         mode=mode,
         command=f"pytest {quote(test)} --modelroute-record=new",
+        since="" if purse is None else purse.began(),
         **_settings_of(run),
     )
-    purse = None if mode == "none" else Purse(plan.state, session_name(config), config.getoption("modelroute_max_usd"))
     recording = TestRecording(plan, purse=purse, progress=None if purse is None else progress)
     if config.getoption("modelroute_record_all_tiers"):
         run.bench.every_model = every_model(run, recording)
@@ -177,6 +178,12 @@ def _with_keys(models: Mapping[str, ModelSettings], run: TestRun) -> list[Tier]:
     if missing:
         raise RecordingError("\n".join([f"{ALL_TIERS} calls every model of the settings:", *dict.fromkeys(missing)]))
     return found
+
+
+def _purse(config: pytest.Config) -> Purse:
+    """One for the whole run, whatever the settings of its tests."""
+    home = config.stash[SETTINGS].folder(config.rootpath) or config.rootpath
+    return Purse(home / STATE, session_name(config), config.getoption("modelroute_max_usd"))
 
 
 def session_name(config: pytest.Config) -> str:

@@ -78,7 +78,8 @@ class TestRun:
         self._interception: Interception | None = None
         self._evidence: CallLog | None = None
         self._recording: TestRecording | None = None
-        self._passed = False
+        self.passed = False
+        "Whether the test function passed, by its report."
         self.tiers: AllTiers | None = None
         "The models that every case is run on, once they were asked for."
         self.wire = Wire(
@@ -151,11 +152,9 @@ class TestRun:
     @contextmanager
     def recorded(self, recording: TestRecording) -> Generator[RecordedProviders]:
         """
-        Answer provider calls by recordings, or record them; save what was recorded where the test has passed.
+        Answer provider calls by recordings, or record them.
 
-        Raises:
-            CassetteError: What was recorded cannot be saved.
-
+        What was recorded is saved by `save_recording`.
         """
         wire, tape = self.wire, recording.tape
         self._recording, wire.recordings = recording, tape
@@ -171,10 +170,19 @@ class TestRun:
                 wire.guard.stop()  # scripts began first, and calls that they do not answer go to the network
             yield RecordedProviders(wire.calls, tape, tape.mode)
         recording.end_progress()
-        if self._passed:
-            recording.save()
+
+    def save_recording(self) -> None:
+        """
+        The test is over, and its fixtures have been torn down: save what was recorded, where it has passed.
+
+        Raises:
+            CassetteError: It cannot be saved.
+
+        """
+        if self.passed and self._recording is not None:
+            self._recording.save()
             if self.tiers is not None and self.tiers.matrix.outcomes:
-                recording.save_outcomes(self.tiers.text)
+                self._recording.save_outcomes(self.tiers.text)
 
     def spending(self) -> str:
         """What recording has cost so far, for a line of progress; empty where nothing is recorded."""
@@ -224,7 +232,6 @@ class TestRun:
         if passed:
             # Also a missed limit whose failure the test caught.
             failures = [*failures, *self._missed] or [*self._unevaluated(), *self._unused(), *self._stale()]
-        self._passed = passed and not failures
         news = [failure for failure in failures if failure not in self._told]
         self._told.update(news)
         if news and error is not None and is_said(error, news):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -36,7 +37,7 @@ from pytest_modelroute.wire.recorded import Sent
 
 STATE: Final = ".modelroute"
 "The folder of what may be lost, beside the settings file."
-_FIRST_ERROR: Final = 400
+_GOOD: Final = range(200, 300)
 _SHOWN: Final = 10
 _TEACH: Final = (
     'Teach redaction about it: patterns = [...] or redact = "package.module:function" in [tool.modelroute.recording], '
@@ -67,7 +68,7 @@ class Plan:
     ignore_paths: Sequence[str] = ()
     ignore_query: Sequence[str] = ()
     errors: bool = False
-    "Whether errors are recorded too."
+    "Whether replies other than 2xx are recorded too."
     keep_headers: Sequence[str] = ()
     patterns: Sequence[str] = ()
     redact: str | None = None
@@ -77,6 +78,8 @@ class Plan:
     "Whether a stale recording fails the test that replays it."
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    since: str = ""
+    "When the run began, as `recorded_at` says it: what a shared cassette holds from then on was recorded by it."
 
 
 class TestRecording:
@@ -112,6 +115,7 @@ class TestRecording:
         self._matching = Matching(ignore_paths=plan.ignore_paths, ignore_query=plan.ignore_query)
         self._packed: Packed = open_packed(plan.path, self._key_of_file, self._fingerprint(), state=plan.state)
         self._journal = Journal(plan.state, str(plan.path))
+        self._kept: list[str] = []
         self.tape = Tape(
             self._packed,
             mode=plan.mode,
@@ -169,9 +173,10 @@ class TestRecording:
         if self.tape.new:
             check = partial(self._check, path=plan.path)
             save(plan.path, self._merge, folder=plan.folder, state=plan.state, check=check)
-        if plan.mode != "none" and self._journal.path.exists():
-            # Also what an earlier run has left, and this one did not ask for: nobody will.
-            self._journal.remove([entry.id for entry in self._journal.entries() if entry.test == plan.test])
+        if self._kept:
+            # Also what an earlier run has left, and this one did not ask for: nobody will. What another process has
+            # kept for this test meanwhile is its own to save.
+            self._journal.remove(self._kept)
         self._saved = True
 
     def spending(self) -> str:
@@ -227,18 +232,30 @@ class TestRecording:
         }
 
     def _merge(self, current: CassetteFile) -> list[dict[str, Any]]:
-        recorded = [interaction.to_raw() for _key, interaction in self.tape.new]
-        if self._plan.mode == "new":
-            return [*current.raw, *recorded]
-        if not self._plan.shared:
-            return recorded
+        """What is to stay of the cassette as it is now, then what it lacks of what was recorded."""
         again = {key for key, _interaction in self.tape.new}
-        kept = [
-            raw
-            for raw, interaction in zip(current.raw, current.interactions, strict=True)
-            if self._key_of_file(interaction.request) not in again
-        ]
-        return [*kept, *recorded]
+        kept: list[dict[str, Any]] = []
+        there = Counter[str]()
+        for raw, interaction in zip(current.raw, current.interactions, strict=True):
+            key = self._key_of_file(interaction.request)
+            if self._stays(interaction, again=key in again):
+                kept.append(raw)
+                there[key] += 1
+        # Another process may have recorded the same meanwhile: one recording of it is enough for both.
+        had = Counter(self._packed.keys if self._plan.mode == "new" else ())
+        for key, interaction in self.tape.new:
+            had[key] += 1
+            if there[key] < had[key]:
+                kept.append(interaction.to_raw())
+        return kept
+
+    def _stays(self, interaction: Interaction, *, again: bool) -> bool:
+        if self._plan.mode == "new":
+            return True
+        if not self._plan.shared:
+            return False
+        facts = interaction.facts
+        return not again or (facts is not None and facts.recorded_at >= self._plan.since)
 
     def _check(self, text: str, *, path: Path) -> None:
         found = self._redactor.remains(text)
@@ -259,10 +276,11 @@ class TestRecording:
     def _paid(self) -> list[Paid]:
         if self._plan.mode == "none" or not self._journal.path.exists():
             return []
+        entries = [entry for entry in self._journal.entries() if entry.test == self._plan.test]
+        self._kept += [entry.id for entry in entries]
         return [
             Paid(id=entry.id, key=self._matching.key(entry.interaction.request), interaction=entry.interaction)
-            for entry in self._journal.entries()
-            if entry.test == self._plan.test
+            for entry in entries
         ]
 
     def _begin_take(
@@ -290,8 +308,8 @@ class TestRecording:
         return done
 
     def _keep(self, tape: Tape, key: str, heard: Heard | None, interaction: Interaction) -> None:
-        if interaction.response.status < _FIRST_ERROR or self._plan.errors:
-            self._journal.append(interaction, test=self._plan.test)
+        if interaction.response.status in _GOOD or self._plan.errors:
+            self._kept.append(self._journal.append(interaction, test=self._plan.test))
             tape.add(key, interaction)
             if heard is not None:
                 heard.add(key, (interaction.response, interaction.facts, "an earlier run of this case"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, cast
@@ -74,6 +75,11 @@ class Purse:
 
         return pay
 
+    def began(self) -> str:
+        """When the session began, in the form of `Facts.recorded_at`."""
+        with self._book() as book:
+            return str(book["began"])
+
     def spent(self) -> tuple[int, Decimal, int]:
         """How many live calls of models ended, what they cost in USD, and how many of them had no known cost."""
         with self._book() as book:
@@ -99,18 +105,20 @@ class Purse:
         try:
             part_of(self._state, FOLDER)
             with locked(self._state, str(self.path)):
-                book = self._read()
-                before = json.dumps(book)
+                before, book = self._read()
                 yield book
-                if json.dumps(book) != before:
-                    self.path.write_text(json.dumps(book), "utf-8")
+                after = json.dumps(book)
+                if after != before:
+                    self.path.write_text(after, "utf-8")
         except OSError as error:
             raise CassetteError(f"{self.path}: what is spent cannot be noted down: {error.strerror}") from error
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self) -> tuple[str, dict[str, Any]]:
         try:
-            return cast("dict[str, Any]", json.loads(self.path.read_text("utf-8")))
+            text = self.path.read_text("utf-8")
+            return text, cast("dict[str, Any]", json.loads(text))
         except FileNotFoundError:
-            return {"spent": "0", "reserved": {}, "calls": 0, "unpriced": 0}
+            began = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            return "", {"began": began, "spent": "0", "reserved": {}, "calls": 0, "unpriced": 0}
         except ValueError as error:
             raise CassetteError(f"{self.path}: what was spent cannot be read: {error}; delete the file") from None
