@@ -131,6 +131,20 @@ def begin_test(item: pytest.Item) -> Callable[[bool], None]:
     return end_test
 
 
+def fail_for(item: pytest.Item, *, passed: bool, error: BaseException | None = None) -> None:
+    """Fail a test for what it could not see, in the words of its run."""
+    run = item.stash.get(RUN, None)
+    failures: list[str] = []
+    if run is not None:
+        failures = run.failures(passed=passed, error=error, full=bool(item.config.getoption("fulltrace")))
+    elif passed and item.stash.get(THRESHOLDS, None):
+        from pytest_modelroute.testrun import missing_evaluation
+
+        failures = [missing_evaluation(threshold.step) for threshold in item.stash[THRESHOLDS]]
+    if failures:
+        raise pytest.fail.Exception("\n\n".join(failures), pytrace=False) from None
+
+
 def save_recording(item: pytest.Item) -> None:
     """The test is over, its fixtures too: save what it has recorded, where all of it has passed."""
     run = item.stash.get(RUN, None)

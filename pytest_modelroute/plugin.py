@@ -21,6 +21,7 @@ from pytest_modelroute.fixtures import (
     begin_test,
     call_log,
     evaluate_step,
+    fail_for,
     mock_providers,
     our_errors,
     prepare,
@@ -108,11 +109,11 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         if _shows_no_more(item, error):
             return None
         # The code under test may have turned our refusal into an outage of its own: say first what was behind it.
-        _fail_for(item, passed=False, error=error)
+        fail_for(item, passed=False, error=error)
         raise
     end_test(True)
     _shows_no_more(item, None)
-    _fail_for(item, passed=True)
+    fail_for(item, passed=True)
     return result
 
 
@@ -120,7 +121,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
     """Fail also for what happened after the test, while its fixtures were torn down; then it may be recorded."""
     yield
-    _fail_for(item, passed=False)
+    fail_for(item, passed=False)
     save_recording(item)
 
 
@@ -188,16 +189,3 @@ def _read_marks(marks: list[pytest.Mark], settings: Any) -> list[StepThreshold]:
 
     given = [(mark.args, mark.kwargs) for mark in marks]
     return read_marks(given, steps=getattr(settings, "steps", {}), defaults=getattr(settings, "thresholds", {}))
-
-
-def _fail_for(item: pytest.Item, *, passed: bool, error: BaseException | None = None) -> None:
-    run = item.stash.get(RUN, None)
-    failures: list[str] = []
-    if run is not None:
-        failures = run.failures(passed=passed, error=error, full=bool(item.config.getoption("fulltrace")))
-    elif passed and item.stash.get(THRESHOLDS, None):
-        from pytest_modelroute.testrun import missing_evaluation
-
-        failures = [missing_evaluation(threshold.step) for threshold in item.stash[THRESHOLDS]]
-    if failures:
-        raise pytest.fail.Exception("\n\n".join(failures), pytrace=False) from None

@@ -32,11 +32,10 @@ import os
 
 import httpx
 
-client = httpx.Client()
-
 def ask(prompt, model="gpt-4.1-nano", **more):
     body = {"model": model, "messages": [{"role": "user", "content": prompt}], **more}
-    reply = client.post(os.environ["LIVE_URL"] + "/v1/chat/completions", json=body)
+    with httpx.Client(verify=False) as client:
+        reply = client.post(os.environ["LIVE_URL"] + "/v1/chat/completions", json=body)
     reply.raise_for_status()
     return reply.json()["choices"][0]["message"]["content"]
 
