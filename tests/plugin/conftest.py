@@ -15,9 +15,14 @@ OTHERS = ("respx", "asyncio", "anyio", "randomly", "xdist", "hypothesispytest", 
 
 
 @pytest.fixture(autouse=True, scope="session")
-def yaml_stays_loaded() -> None:
-    """Runs in process forget what they have loaded, and the C part of PyYAML does not survive being loaded again."""
-    import_module("yaml")
+def loaded_once() -> None:
+    """
+    Runs in process forget what they have loaded, and not all of it survives being loaded again.
+
+    The C part of PyYAML does not, and respx knows our interception by its name.
+    """
+    for name in ("yaml", "pytest_modelroute.wire.interception"):
+        import_module(name)
 
 
 @pytest.fixture
