@@ -28,6 +28,8 @@ SETTINGS: pytest.StashKey[SettingsFiles] = pytest.StashKey()
 THRESHOLDS: pytest.StashKey[list[StepThreshold]] = pytest.StashKey()
 RUN: pytest.StashKey[TestRun] = pytest.StashKey()
 PROBLEM: pytest.StashKey[str] = pytest.StashKey()
+_RECORDS: pytest.StashKey[bool] = pytest.StashKey()
+"Whether any test of this run has recordings, which what others leave running must not touch."
 
 
 @pytest.fixture
@@ -97,6 +99,8 @@ def prepare(item: pytest.Item) -> None:
         if "recorded_providers" in names:
             names.remove("recorded_providers")
         names.insert(_before_the_tests_own(item, names), "recorded_providers")
+    if "recorded_providers" in names:
+        item.config.stash[_RECORDS] = True
     if item.get_closest_marker("live") and not item.config.getoption("modelroute_live") and _FIXTURES & {*names}:
         item.add_marker(pytest.mark.skip(reason="live: calls providers; run it with --modelroute-live"))
 
@@ -120,7 +124,7 @@ def begin_test(item: pytest.Item) -> Callable[[bool], None]:
     """The test function is about to run; gives what to call at its end, with whether it passed."""
     run = item.stash.get(RUN, None)
     if run is None:
-        return lambda _passed: None
+        return _begin_other(item)
     run.begin()
 
     def end_test(passed: bool) -> None:
@@ -154,6 +158,17 @@ def save_recording(item: pytest.Item) -> None:
         run.save_recording()
     except our_errors() as error:
         raise pytest.fail.Exception(str(error), pytrace=False) from None
+
+
+def _begin_other(item: pytest.Item) -> Callable[[bool], None]:
+    """A test without our fixtures: what it leaves running is told apart where others have recordings."""
+    if not item.config.stash.get(_RECORDS, False):
+        return lambda _passed: None
+    from pytest_modelroute.wire.owners import Owner
+
+    owner = Owner()
+    owner.begin()
+    return lambda _passed: owner.end()
 
 
 def our_errors() -> type[Exception]:

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import replace
 from email.utils import formatdate
 from itertools import count
@@ -29,6 +28,7 @@ from pytest_modelroute.wire.detour import Detour, Trip
 from pytest_modelroute.wire.exchange import Exchange
 from pytest_modelroute.wire.labels import Label, current_label
 from pytest_modelroute.wire.network_guard import NetworkGuard
+from pytest_modelroute.wire.owners import Owner, current_owner
 from pytest_modelroute.wire.places import script_traceback
 from pytest_modelroute.wire.recorded import Pairs, Played, Recordings, Sent, Take, replayed
 from pytest_modelroute.wire.scripted import MockProviders
@@ -36,7 +36,6 @@ from pytest_modelroute.wire.virtual_time import VirtualTime
 
 _real_perf_counter = time.perf_counter
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost"})
-_test: ContextVar[Wire | None] = ContextVar("modelroute_test", default=None)
 _ERRORS: Final[Mapping[type[BaseException], str]] = {UnscriptedCall: "unscripted", UnrecordedCall: "unrecorded"}
 
 
@@ -80,8 +79,7 @@ class Wire:
         self.served: dict[int, str] = {}
         self.speed: float | None = None
         self._skipped = 0.0
-        self._outer: Wire | None = None
-        self._over = False
+        self._owner = Owner()
         self.prices = prices
         self._hosts = dict(provider_hosts)
         self._failures: list[str] = []
@@ -141,20 +139,18 @@ class Wire:
 
     def begin_test(self) -> None:
         """The test function begins: what it starts carries the mark of this test."""
-        self._outer = _test.get()
-        _test.set(self)
+        self._owner.begin()
 
     def end_test(self) -> None:
         """The test function has ended; what it leaves running must not touch the recordings of another test."""
-        self._over = True
-        _test.set(self._outer)
+        self._owner.end()
 
     def _refuse_left_over(self, url: str) -> None:
-        owner = _test.get()
-        if owner is not None and owner is not self and owner._over:  # noqa: SLF001 - of this class
+        owner = current_owner()
+        if owner is not None and owner is not self._owner and owner.over:
             raise UnrecordedCall(
                 f"a call of {url} comes from a task or thread that an earlier test has left running: it is not "
-                "answered, and not recorded"
+                "answered, and not recorded.\nEnd it in its test, or start it in a fixture, which may outlive tests"
             )
 
     def fail(self, message: str) -> None:
