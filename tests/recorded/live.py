@@ -77,6 +77,7 @@ class Live(ThreadingHTTPServer):
         encoded: The encodings used so far.
         asked: The prompts so far, in the order in which they came.
         refusals: Calls that are refused as too many, before others are answered.
+        head: Seconds until the head of a reply.
         reply: What it says.
 
     """
@@ -93,6 +94,7 @@ class Live(ThreadingHTTPServer):
         self.encoded: set[str] = set()
         self.asked: list[str] = []
         self.refusals = 0
+        self.head = HEAD
         self.reply = reply
         self.lock = threading.Lock()
 
@@ -123,7 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
         assert language is not None
         request = language.read_request(body, path)
         self.server.asked.append(request.prompt)
-        sleep(HEAD)
+        sleep(self.server.head)
         if self.server.refuses():
             self._refuse(language)
         elif request.stream:

@@ -55,25 +55,26 @@ def new_run() -> TestRun:
 
 
 @contextmanager
-def running(run: TestRun) -> Generator[None]:
+def running(run: TestRun, *, passes: bool = True) -> Generator[None]:
     """The test function, between its fixtures' beginning and their end."""
     run.begin()
-    passed = False
+    ended = False
     try:
         yield
-        passed = True
+        ended = True
     finally:
+        passed = ended and passes
         warned = run.end(passed=passed)
         failures = run.failures(passed=passed, error=None, full=False)
     assert (warned, failures) == ([], [])
 
 
 @contextmanager
-def recording(folder: Path, *, mode: RecordMode = "new", **options: Any) -> Generator[TestRun]:
-    """A test that records, on the real clock; saved at the end."""
+def recording(folder: Path, *, mode: RecordMode = "new", passes: bool = True, **options: Any) -> Generator[TestRun]:
+    """A test that records, on the real clock; saved at the end, if the test passes."""
     run = new_run()
     made = TestRecording(plan(folder, mode, **options))
-    with run.listening(), run.recorded(made), running(run):
+    with run.listening(), run.recorded(made), running(run, passes=passes):
         yield run
 
 
