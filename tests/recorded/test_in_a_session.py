@@ -82,7 +82,7 @@ def test_both_work_in_one_session(session: Session, server: Live, other: str) ->
     """Each on its own markers, recording and replaying."""
     module, option = OTHERS[other]
     if find_spec(module) is None:
-        pytest.skip(f"{module} is not installed")
+        pytest.skip(f"{module} is not installed: the two refuse each other, and .ci/run has an environment for each")
     off = tuple(name for name in OTHERS if name != other)
     session(BESIDE, "--modelroute-record=new", f"{option}=once", off=off).assert_outcomes(passed=3)
     assert server.asked == ["ours", "ours too", "theirs", "theirs too", "again"]
@@ -94,6 +94,7 @@ def test_both_work_in_one_session(session: Session, server: Live, other: str) ->
 @pytest.mark.parametrize("ours", [True, False])
 def test_pytest_recording_and_ours_read_each_others(session: Session, server: Live, ours: bool) -> None:
     """A test changes its marker, and keeps its cassette."""
+    pytest.importorskip("pytest_recording")
     test = '@pytest.mark.{}\ndef test_it():\n    assert ask("hi") == "re: hi"\n'
     folder = "@pytest.fixture\ndef vcr_cassette_dir():\n    return 'cassettes'\n"
     mine = test.format('cassette("shared")')
