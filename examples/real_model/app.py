@@ -104,14 +104,12 @@ class IntentDesk:
         self._model = SmallModel()
         self._router = ModelRouter(SETTINGS, client=client())
 
-    def by_router(self, message: str, *, stream: bool = False) -> str:
-        """Asked through the router."""
+    def ask(self, message: str, way: str, *, stream: bool = False) -> str:
+        """The intent of a message, asked `by_router` or `by_client`, whole or in pieces."""
         request = self.request(message)
+        if way == "by_client":
+            return self._model.ask(request, stream=stream)
         return "".join(self._router.stream(request)) if stream else self._router.route(request).text
-
-    def by_client(self, message: str, *, stream: bool = False) -> str:
-        """Asked with OpenAI's client."""
-        return self._model.ask(self.request(message), stream=stream)
 
     def request(self, message: str) -> ModelRequest:
         """The question for a message."""

@@ -5,22 +5,16 @@ import pytest
 from examples.real_model.app import IntentDesk
 from pytest_modelroute import StepEvaluator
 
-MESSAGES = "cases/intents.jsonl"
 
-
-@pytest.mark.cassette
 @pytest.mark.usefixtures("recorded_providers")
 @pytest.mark.step_threshold("classify_intent", min_accuracy=0.50, max_total_cost_usd=0.002, max_latency_ms=2000)
-@pytest.mark.parametrize("way", ["by_router", "by_client"])
 def test_classify_intent(evaluate_step: StepEvaluator, intents: IntentDesk, way: str) -> None:
     """Half of the messages get their intent, which is what a model of this size is good for."""
-    evaluate_step(MESSAGES, run=getattr(intents, way))
+    evaluate_step("cases/intents.jsonl", run=lambda message: intents.ask(message, way))
 
 
-@pytest.mark.cassette
 @pytest.mark.usefixtures("recorded_providers")
 @pytest.mark.step_threshold("classify_intent", min_accuracy=0.50, max_latency_ms=2000)
-@pytest.mark.parametrize("way", ["by_router", "by_client"])
 def test_classify_intent_streamed(evaluate_step: StepEvaluator, intents: IntentDesk, way: str) -> None:
     """The same in pieces; no limit on the cost, since this server reports no usage in a stream."""
-    evaluate_step(MESSAGES, run=lambda message: getattr(intents, way)(message, stream=True))
+    evaluate_step("cases/intents.jsonl", run=lambda message: intents.ask(message, way, stream=True))
