@@ -89,6 +89,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         raise pytest.UsageError("\n".join(problems))
 
 
+def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> str | None:
+    """Before the first live call: what recording is likely to cost."""
+    if config.getoption("modelroute_record") == "none":
+        return None
+    from pytest_modelroute.recording import estimate_of
+
+    return estimate_of(config, items)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Fail an item that was found to be unusable at collection; begin anew where a plugin reruns one."""

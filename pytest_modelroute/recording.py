@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import pytest
 
+from pytest_modelroute.cassettes.estimate import Planned, describe_estimate
 from pytest_modelroute.cassettes.keys import key_for_host
 from pytest_modelroute.cassettes.names import cassette_path, is_device
 from pytest_modelroute.cassettes.recorded_price import snapshot
@@ -26,6 +27,7 @@ from pytest_modelroute.errors import CassetteError, RecordingError
 from pytest_modelroute.evaluation.tiers import AllTiers, Tier
 from pytest_modelroute.fixtures import SETTINGS
 from pytest_modelroute.options import ALL_TIERS
+from pytest_modelroute.providers.prices import PriceBook
 from pytest_modelroute.testrun import TestRun
 from pytest_modelroute.wire.redirection import Target
 
@@ -196,6 +198,20 @@ def session_name(config: pytest.Config) -> str:
         own: str | None = getattr(getattr(plugin, "nodemanager", None), "testrunuid", None)
         config.stash[_SESSION] = own or uuid4().hex
     return config.stash[_SESSION]
+
+
+def estimate_of(config: pytest.Config, items: Sequence[pytest.Item]) -> str | None:
+    """What recording these tests is likely to cost; None where none of them records."""
+    files = config.stash[SETTINGS]
+    planned: list[Planned] = []
+    for item in items:
+        if "recorded_providers" in getattr(item, "fixturenames", ()):
+            settings = files.at(item.path.parent)
+            planned.append((place_of(item).path, PriceBook() if settings is None else settings.prices()))
+    if not planned:
+        return None
+    mode = cast("RecordMode", config.getoption("modelroute_record"))
+    return describe_estimate(planned, mode=mode, cap=config.getoption("modelroute_max_usd"))
 
 
 def own_name(item: pytest.Item, home: Path) -> str:
