@@ -66,6 +66,7 @@ def running(run: TestRun, *, passes: bool = True) -> Generator[None]:
         passed = ended and passes
         warned = run.end(passed=passed)
         failures = run.failures(passed=passed, error=None, full=False)
+        run.passed = passed
     assert (warned, failures) == ([], [])
 
 
@@ -76,6 +77,7 @@ def recording(folder: Path, *, mode: RecordMode = "new", passes: bool = True, **
     made = TestRecording(plan(folder, mode, **options))
     with run.listening(), run.recorded(made), running(run, passes=passes):
         yield run
+    run.save_recording()
 
 
 @contextmanager

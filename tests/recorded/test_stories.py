@@ -126,6 +126,7 @@ def test_scripts_beside_a_cassette(mode: RecordMode, tmp_path: Path) -> None:
                 assert ask(url(server)) == ["re: a", "by a script", "re: b"]
                 answers = [call.answered_by for call in run.wire.calls]
                 assert [answer == "network" for answer in answers] == [record != "none", False, record != "none"]
+            run.save_recording()
         assert server.asked == ["a", "b"]
     assert len(saved(tmp_path)) == 2
 
