@@ -109,6 +109,8 @@ def recording_of(item: pytest.Item, run: TestRun, test: str, progress: Callable[
     if speed is not None and mode == "none":
         run.wire.speed = speed
     purse = None if mode == "none" else _purse(config)
+    settings_file = config.getoption("modelroute_config")
+    elsewhere = f" --modelroute-config={quote(settings_file)}" if settings_file else ""
     plan = Plan(
         test=own_name(item, place.home),
         path=place.path,
@@ -116,7 +118,7 @@ def recording_of(item: pytest.Item, run: TestRun, test: str, progress: Callable[
         state=place.home / STATE,
         shared=place.shared,
         mode=mode,
-        command=f"pytest {quote(test)} --modelroute-record=new",
+        command=f"pytest {quote(test)}{elsewhere} --modelroute-record=new",
         since="" if purse is None else purse.began(),
         **_settings_of(run),
     )

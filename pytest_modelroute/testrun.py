@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_modelroute.cassettes.keys import stand_ins
 from pytest_modelroute.cassettes.providers import RecordedProviders
 from pytest_modelroute.cassettes.recording import TestRecording
-from pytest_modelroute.errors import WaitsForEver
+from pytest_modelroute.errors import CassetteError, WaitsForEver
 from pytest_modelroute.evaluation.attempts import Bench
 from pytest_modelroute.evaluation.results import StepEvaluation
 from pytest_modelroute.evaluation.routes import Routes
@@ -163,7 +163,9 @@ class TestRun:
             if tape.mode == "none":
                 stack.enter_context(stand_ins())
                 if wire.guard is None:
-                    own_guard = wire.guard = NetworkGuard(self._settings.allow_hosts if self._settings else ())
+                    own_guard = wire.guard = NetworkGuard(
+                        self._settings.allow_hosts if self._settings else (), answering="recorded"
+                    )
                     own_guard.start()
                     stack.callback(own_guard.stop)
             elif wire.guard is not None:
@@ -250,6 +252,9 @@ class TestRun:
     def attach_recording_to(self, report: Any, name: str) -> None:
         """Add what was recorded and replayed under this name, as JSON."""
         if self._recording is not None:
+            if not self.passed:
+                with suppress(CassetteError):  # what failed the test comes first
+                    self._recording.find_stale()
             live = [call for call in self.wire.calls if call.answered_by == "network"]
             setattr(report, name, json.dumps(self._recording.summary(live)))
 
@@ -278,8 +283,16 @@ class TestRun:
 
     def _stale(self) -> list[str]:
         recording = self._recording
-        stale = recording.stale() if recording is not None and recording.stale_fails else []
-        return ["\n".join(['stale recordings fail this test (recording.stale = "fail"):', *stale])] if stale else []
+        if recording is None:
+            return []
+        try:
+            recording.find_stale()
+        except CassetteError as error:
+            return [str(error)]
+        if not recording.stale or not recording.stale_fails:
+            return []
+        lines = ['stale recordings fail this test (recording.stale = "fail"):', *(s.message for s in recording.stale)]
+        return ["\n".join(lines)]
 
     def _unevaluated(self) -> list[str]:
         bench = self.bench

@@ -25,10 +25,10 @@ from pytest_modelroute.cassettes.recorded_price import snapshot
 from pytest_modelroute.cassettes.redaction import Redactor
 from pytest_modelroute.cassettes.saving import save, save_beside
 from pytest_modelroute.cassettes.spending import Purse
-from pytest_modelroute.cassettes.staleness import find_stale
+from pytest_modelroute.cassettes.staleness import Stale, find_stale
 from pytest_modelroute.cassettes.taking import LiveTake, TakeDown
 from pytest_modelroute.cassettes.tape import Paid, RecordMode, Tape
-from pytest_modelroute.errors import PriceUnknown, RecordingError, SecretsRemain
+from pytest_modelroute.errors import CassetteError, PriceUnknown, RecordingError, SecretsRemain
 from pytest_modelroute.providers.prices import PriceBook
 from pytest_modelroute.wire.call_log import ProviderCall
 from pytest_modelroute.wire.case_run import Heard
@@ -116,6 +116,7 @@ class TestRecording:
         self._packed: Packed = open_packed(plan.path, self._key_of_file, self._fingerprint(), state=plan.state)
         self._journal = Journal(plan.state, str(plan.path))
         self._kept: list[str] = []
+        self.stale: list[Stale] = []
         self.tape = Tape(
             self._packed,
             mode=plan.mode,
@@ -197,19 +198,27 @@ class TestRecording:
         """Whether what `stale` finds fails the test."""
         return self._plan.stale_fails
 
-    def stale(self) -> list[str]:
-        """What is not to be trusted any more of what was replayed, a line each."""
+    def find_stale(self) -> None:
+        """
+        Note in `stale` what is not to be trusted any more of what was replayed.
+
+        Raises:
+            CassetteError: A time or a price in the cassette is none.
+
+        """
         plan = self._plan
         if plan.mode != "none" or not self.tape.facts:
-            return []
-        found = find_stale(
-            self.tape.facts,
-            now=plan.now(),
-            max_age_days=plan.max_age_days,
-            prices=plan.prices,
-            command=plan.command.replace("=new", "=all"),
-        )
-        return [stale.message for stale in found]
+            return
+        try:
+            self.stale = find_stale(
+                self.tape.facts,
+                now=plan.now(),
+                max_age_days=plan.max_age_days,
+                prices=plan.prices,
+                command=plan.command.removesuffix("=new") + "=all",
+            )
+        except CassetteError as error:
+            raise CassetteError(f"{short_path(str(plan.path))}: {error}") from None
 
     def summary(self, live: Sequence[ProviderCall]) -> dict[str, Any]:
         """What the end of the run says of this test; of what JSON knows."""
@@ -228,7 +237,7 @@ class TestRecording:
             "live": len(live),
             "usd": str(cost),
             "unpriced": unpriced,
-            "stale": self.stale(),
+            "stale": [[stale.kind, stale.model, stale.count, stale.message] for stale in self.stale],
         }
 
     def _merge(self, current: CassetteFile) -> list[dict[str, Any]]:

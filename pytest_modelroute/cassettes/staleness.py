@@ -26,6 +26,10 @@ class Stale:
     kind: StaleKind
     message: str
     "One line: what, since when, and what to do."
+    model: str = ""
+    "The model asked; empty for calls that are none of a model."
+    count: int = 0
+    "How many recordings it is about."
 
 
 def find_stale(
@@ -86,6 +90,8 @@ def other_versions(recordings: Iterable[Facts], *, command: str) -> list[Stale]:
                     kind="another_version",
                     message=f"{model!r} answered as {before!r} until {last:%Y-%m-%d} and as {after!r} from "
                     f"{first:%Y-%m-%d} on; record what is older again ({_counted(older)}): {command}",
+                    model=model,
+                    count=older,
                 )
             )
     return found
@@ -102,6 +108,8 @@ def _old(recordings: Sequence[Facts], now: datetime, max_age_days: int, command:
             kind="old",
             message=f"{_counted(len(group))}{of_model} {'is' if one else 'are'} older than {max_age_days} days "
             f"({'' if one else 'the oldest '}of {day}); record {'it' if one else 'them'} again: {command}",
+            model=model,
+            count=len(group),
         )
 
 
@@ -119,6 +127,8 @@ def _deprecated(
             kind="deprecated",
             message=f"{model!r} {what} ({found.source}), and {_counted(len(group))} asked it; "
             f"choose another model and record again: {command}",
+            model=model,
+            count=len(group),
         )
 
 
@@ -133,6 +143,8 @@ def _repriced(recordings: Sequence[Facts], prices: PriceBook, command: str) -> I
                 kind="repriced",
                 message=f"the price of {model!r} has changed since {_counted(len(group))} {'was' if one else 'were'} "
                 f"made: {', '.join(changes)} USD per million tokens; record {'it' if one else 'them'} again: {command}",
+                model=model,
+                count=len(group),
             )
 
 

@@ -15,6 +15,7 @@ from pytest_modelroute.errors import (
     UnscriptedCall,
     WorkflowError,
 )
+from pytest_modelroute.wire.network_guard import STAYS
 from pytest_modelroute.wire.places import raise_sites
 
 _OF_THE_ROUTER = (ProviderError, BudgetExceeded, WorkflowError)
@@ -36,7 +37,7 @@ def describe_ending(error: BaseException | None, *, full: bool) -> list[str]:
         return ["the test itself ended with:\n" + "".join(traceback.format_exception(error)).rstrip()]
     places = "".join(f"\n  at {place}" for place in raise_sites(error))
     # A client wraps our refusal in an error of its own, words and all: they stand above already.
-    said = "" if "with scripted providers a test stays on this machine" in str(error) else f": {error}"
+    said = "" if STAYS in str(error) else f": {error}"
     return [f"the test itself ended with {type(error).__name__}{said}{places}\n(all of it with --full-trace)"]
 
 

@@ -52,6 +52,16 @@ def recording_lines(recordings: Iterable[str]) -> Iterator[str]:
             f"{kept} recorded call{' of a test' if kept == 1 else 's of tests'} that did not pass "
             f"wait{'s' if kept == 1 else ''} in the journal, for the next run that records"
         )
-    stale = {(test["cassette"], line) for test in tests for line in test["stale"]}
-    for cassette, line in sorted(stale):
+    yield from _stale_lines(tests)
+
+
+def _stale_lines(tests: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """One for each cassette and reason, by the test that replayed most of it: others say the same of less."""
+    most: dict[tuple[str, str, str], tuple[int, str]] = {}
+    for test in tests:
+        for kind, model, count, line in test["stale"]:
+            reason = test["cassette"], kind, model
+            if count > most.get(reason, (0, ""))[0]:
+                most[reason] = count, line
+    for (cassette, *_), (_, line) in sorted(most.items()):
         yield f"STALE  {cassette}: {line}"

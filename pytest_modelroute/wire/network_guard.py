@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from ipaddress import ip_address
 from types import FrameType
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 from pytest_modelroute.errors import NetworkBlocked
 from pytest_modelroute.providers.registry import provider_at
@@ -31,6 +31,8 @@ _PLUMBING: Final = frozenset(
 _PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 
+STAYS: Final = "providers a test stays on this machine"
+"What each refusal says."
 _sent: ContextVar[str] = ContextVar("modelroute_sent", default="")
 
 
@@ -43,8 +45,16 @@ class NetworkGuard:
 
     """
 
-    def __init__(self, allowed: Iterable[str] = ()) -> None:
-        """`allowed`: exact host names or addresses that may be reached all the same."""
+    def __init__(self, allowed: Iterable[str] = (), *, answering: Literal["scripted", "recorded"] = "scripted") -> None:
+        """
+        Refuse nothing yet.
+
+        Args:
+            allowed: Exact host names or addresses that may be reached all the same.
+            answering: What answers in place of the network, for the message.
+
+        """
+        self._answering = answering
         self.refused: list[str] = []
         self._allowed = {host.lower() for host in allowed}
         self._addresses: set[str] = set()
@@ -76,10 +86,10 @@ class NetworkGuard:
         site = call_site()
         message = (
             f"a connection to {host} was refused ({' > '.join(_clients(inspect.currentframe())) or 'socket'}): "
-            "with scripted providers a test stays on this machine.\n"
+            f"with {self._answering} {STAYS}.\n"
             + (f"  {_sent.get()}\n" if _sent.get() else "")
             + (f"  called at {site}\n" if site else "")
-            + _advice(host, _sent.get())
+            + _advice(host, _sent.get(), self._answering)
         )
         if not any(known.startswith(message.partition("\n")[0]) for known in self.refused):
             self.refused.append(message)
@@ -181,9 +191,14 @@ class NetworkGuard:
                 self.refuse(host)
 
 
-def _advice(host: str, sent: str) -> str:
+def _advice(host: str, sent: str, answering: str) -> str:
     """What to do about a refused connection; never to let a test reach a provider that bills it."""
     provider = provider_at(_plain(host))
+    if provider is not None and answering == "recorded":
+        return (
+            "This host belongs to a provider, so it cannot be allowed by advice. Recorded are calls over httpx, "
+            "httpx2, aiohttp and http.client (requests, urllib3, boto3): let the client use one of these."
+        )
     if provider is not None:
         return (
             "This host belongs to a provider, so it cannot be allowed by advice. Scripts answer any client behind a "
