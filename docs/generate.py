@@ -36,7 +36,8 @@ def output_of(arguments: list[str]) -> str:
         [sys.executable, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )
     lines = [
-        re.sub(r"(\d (?:passed|failed)) in \d+\.\d+s.*", r"\1", line.rstrip()) for line in done.stdout.splitlines()
+        re.sub(r"(\d (?:passed|failed|skipped|deselected)) in \d+\.\d+s.*", r"\1", line.rstrip())
+        for line in done.stdout.splitlines()
     ]
     return "\n".join(lines) + "\n"
 

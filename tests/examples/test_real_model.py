@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -57,8 +58,18 @@ def test_the_live_tests_say_how_to_run_them() -> None:
 
 
 def test_no_answer_to_the_plain_prompt_is_a_label() -> None:
-    """Whole and streamed alike."""
-    assert shown("plain_prompt").count("pass rate 0.000 (0/200") == 2
+    """The report shows what came in its place."""
+    assert "FAIL  pass rate 0.000 (0/200" in shown("plain_prompt")
+    assert "26 cases of 'LOW' were taken for 'To solve this problem,'" in shown("plain_prompt")
+
+
+@pytest.mark.parametrize("version", ["plain_prompt", "with_grammar", "with_examples"])
+def test_a_stream_says_the_same_as_a_whole_answer(version: str) -> None:
+    """Two recordings of the same questions, judged alike; and the whole suite tells nothing but the classifier."""
+    done = run_pytest(f"--version-of-router={version}", "-k", "streamed")
+    verdicts = re.findall(r"^step 'rate_difficulty' misses its limit: .*$", done.stdout, re.MULTILINE)
+    assert verdicts == re.findall(r"^step 'rate_difficulty' misses its limit: .*$", shown(version), re.MULTILINE)
+    assert "1 failed, 2 passed" in done.stdout
 
 
 def test_the_fail_safe_sends_every_question_to_the_large_model() -> None:
@@ -71,7 +82,7 @@ def test_the_fail_safe_sends_every_question_to_the_large_model() -> None:
 @pytest.mark.parametrize("version", ["with_grammar", "with_examples"])
 def test_a_constraint_makes_answers_valid(version: str) -> None:
     """What only looks at the form of the answers is satisfied."""
-    assert len(re.findall(r"ok    pass rate (?:1\.000|0\.9[5-9]\d)", shown(version))) == 2
+    assert re.search(r"ok    pass rate 0\.9[5-9]\d", shown(version))
 
 
 @pytest.mark.parametrize(
@@ -80,12 +91,12 @@ def test_a_constraint_makes_answers_valid(version: str) -> None:
 def test_a_constant_answer_is_caught(version: str, kind: str) -> None:
     """By its recall, and by the misroutes of one kind."""
     assert re.search(rf"FAIL  {kind} 0\.\d+", shown(version))
-    assert len(re.findall(r"FAIL  recall 0\.3", shown(version))) == 2
+    assert re.search(r"FAIL  recall 0\.[23]\d+", shown(version))
 
 
 def test_the_command_that_a_failure_offers_works() -> None:
     """The line after "rerun one case" needs no option of the example."""
-    line = re.search(r"^rerun one case: pytest (.*)$", shown("plain_prompt"), re.MULTILINE)
+    line = re.search(r"^rerun one case: pytest (.*test_questions.*)$", shown("plain_prompt"), re.MULTILINE)
     assert line is not None
     done = run_pytest(*shlex.split(line[1]))
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout
@@ -136,3 +147,15 @@ def test_the_streams_keep_the_times_of_their_pieces() -> None:
         for interaction in interactions_of(EXAMPLE / "cassettes" / "classify_intent-by_client.yaml")
     ]
     assert sum(timeline is not None and len(timeline) > 1 for timeline in chunks) == 208
+
+
+def test_the_server_reports_no_usage_in_a_stream_though_it_is_asked_to() -> None:
+    """Why the streamed steps have no cost, and no limit on it."""
+    streams = [
+        (json.loads(interaction.request.body), interaction.response.body)
+        for interaction in interactions_of(EXAMPLE / "cassettes" / "classify_intent-by_router.yaml")
+        if interaction.facts is not None and interaction.facts.chunks is not None
+    ]
+    assert len(streams) == 208
+    assert all(asked["stream_options"] == {"include_usage": True} for asked, _ in streams)
+    assert not any(b'"usage":{' in body for _, body in streams)
