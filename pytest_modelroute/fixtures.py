@@ -120,6 +120,15 @@ def _before_the_tests_own(item: pytest.Item, names: list[str]) -> int:
     return len(names)
 
 
+def estimate(config: pytest.Config, items: list[pytest.Item]) -> str | None:
+    """What recording these tests is likely to cost; None where nothing is recorded."""
+    if config.getoption("modelroute_record") == "none":
+        return None
+    from pytest_modelroute.recording import estimate_of
+
+    return estimate_of(config, items)
+
+
 def begin_test(item: pytest.Item) -> Callable[[bool], None]:
     """The test function is about to run; gives what to call at its end, with whether it passed."""
     run = item.stash.get(RUN, None)

@@ -20,6 +20,7 @@ from pytest_modelroute.fixtures import (
     THRESHOLDS,
     begin_test,
     call_log,
+    estimate,
     evaluate_step,
     fail_for,
     mock_providers,
@@ -90,12 +91,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> str | None:
-    """Before the first live call: what recording is likely to cost."""
-    if config.getoption("modelroute_record") == "none":
-        return None
-    from pytest_modelroute.recording import estimate_of
-
-    return estimate_of(config, items)
+    """Say what recording is likely to cost."""
+    return estimate(config, items)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -113,6 +113,8 @@ def recording_of(item: pytest.Item, run: TestRun, test: str, progress: Callable[
     elsewhere = f" --modelroute-config={quote(settings_file)}" if settings_file else ""
     plan = Plan(
         test=own_name(item, place.home),
+        node=item.nodeid,
+        module=item.path,
         path=place.path,
         folder=place.folder,
         state=place.home / STATE,

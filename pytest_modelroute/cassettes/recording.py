@@ -15,6 +15,7 @@ from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 from pytest_modelroute.cassettes.cache import Packed, open_packed
+from pytest_modelroute.cassettes.checks import refuse_secrets
 from pytest_modelroute.cassettes.files import CassetteFile
 from pytest_modelroute.cassettes.interaction import Interaction, RecordedRequest
 from pytest_modelroute.cassettes.journal import Journal
@@ -23,12 +24,13 @@ from pytest_modelroute.cassettes.matching import Matching
 from pytest_modelroute.cassettes.misses import Miss, Searched, describe_miss
 from pytest_modelroute.cassettes.recorded_price import snapshot
 from pytest_modelroute.cassettes.redaction import Redactor
+from pytest_modelroute.cassettes.replayed import Replay, note_replay
 from pytest_modelroute.cassettes.saving import save, save_beside
 from pytest_modelroute.cassettes.spending import Purse
 from pytest_modelroute.cassettes.staleness import Stale, find_stale
 from pytest_modelroute.cassettes.taking import LiveTake, TakeDown
 from pytest_modelroute.cassettes.tape import Paid, RecordMode, Tape
-from pytest_modelroute.errors import CassetteError, PriceUnknown, RecordingError, SecretsRemain
+from pytest_modelroute.errors import CassetteError, PriceUnknown, RecordingError
 from pytest_modelroute.providers.prices import PriceBook
 from pytest_modelroute.wire.call_log import ProviderCall
 from pytest_modelroute.wire.case_run import Heard
@@ -38,7 +40,6 @@ from pytest_modelroute.wire.recorded import Sent
 STATE: Final = ".modelroute"
 "The folder of what may be lost, beside the settings file."
 _GOOD: Final = range(200, 300)
-_SHOWN: Final = 10
 _TEACH: Final = (
     'Teach redaction about it: patterns = [...] or redact = "package.module:function" in [tool.modelroute.recording], '
     "then run again; the calls are kept in the journal"
@@ -62,6 +63,10 @@ class Plan:
     mode: RecordMode
     command: str
     "What records this test again."
+    node: str = ""
+    "The id of the test as pytest takes it."
+    module: Path | None = None
+    "The file of the test."
     prices: PriceBook = field(default_factory=PriceBook)
     allowed: Sequence[str] = ()
     "Hosts whose requests pass unrecorded."
@@ -132,7 +137,7 @@ class TestRecording:
     @property
     def outcomes_path(self) -> Path:
         """The file of what every model made of every case, beside the cassette."""
-        return self._plan.path.with_name(f"{self._plan.path.name}.outcomes.jsonl")
+        return outcomes_of(self._plan.path)
 
     def redact(self, text: str) -> str:
         """A text without its secrets."""
@@ -158,7 +163,7 @@ class TestRecording:
             lambda current: write(current if plan.shared else None, shown),
             folder=plan.folder,
             state=plan.state,
-            check=partial(self._check, path=path),
+            check=refuse_secrets(self._redactor, path, remedy=_TEACH),
         )
 
     def save(self) -> None:
@@ -172,7 +177,7 @@ class TestRecording:
         """
         plan = self._plan
         if self.tape.new:
-            check = partial(self._check, path=plan.path)
+            check = refuse_secrets(self._redactor, plan.path, remedy=_TEACH)
             save(plan.path, self._merge, folder=plan.folder, state=plan.state, check=check)
         if self._kept:
             # Also what an earlier run has left, and this one did not ask for: nobody will. What another process has
@@ -240,6 +245,24 @@ class TestRecording:
             "stale": [[stale.kind, stale.model, stale.count, stale.message] for stale in self.stale],
         }
 
+    def note_replay(self) -> None:
+        """Note which interactions the test has replayed, for those who look for what nobody uses any more."""
+        plan, digest = self._plan, self._packed.digest
+        if plan.mode == "none" and digest:
+            home, module = plan.state.parent, plan.module
+            # By its real name: several may lead to one file.
+            cassette = plan.path.resolve().relative_to(plan.folder.resolve()).as_posix()
+            inside = module is not None and module.is_relative_to(home)
+            replay = Replay(
+                test=plan.node,
+                module=module.relative_to(home).as_posix() if module is not None and inside else str(module or ""),
+                cassette=cassette,
+                shared=plan.shared,
+                digest=digest,
+                played=tuple(sorted({*self.tape.played})),
+            )
+            note_replay(plan.state, replay)
+
     def _merge(self, current: CassetteFile) -> list[dict[str, Any]]:
         """What is to stay of the cassette as it is now, then what it lacks of what was recorded."""
         again = {key for key, _interaction in self.tape.new}
@@ -265,14 +288,6 @@ class TestRecording:
             return False
         facts = interaction.facts
         return not again or (facts is not None and facts.recorded_at >= self._plan.since)
-
-    def _check(self, text: str, *, path: Path) -> None:
-        found = self._redactor.remains(text)
-        if found:
-            secrets = "1 secret" if len(found) == 1 else f"{len(found)} secrets"
-            lines = "\n".join(f"  line {finding.line}: {finding.kind}" for finding in found[:_SHOWN])
-            shown = short_path(str(path))
-            raise SecretsRemain(f"{shown} was not saved, since it would hold {secrets}:\n{lines}\n{_TEACH}")
 
     def _key_of_file(self, request: RecordedRequest) -> str:
         # Other tools save requests with what redaction takes out of ours.
@@ -347,6 +362,11 @@ class TestRecording:
             host = urlsplit(request.url).netloc
             message += f'\nIf it may go out unrecorded: allow_hosts = ["{host}"] in [tool.modelroute]'
         return message
+
+
+def outcomes_of(cassette: Path) -> Path:
+    """The file of what every model made of every case, beside a cassette; it need not exist."""
+    return cassette.with_name(f"{cassette.name}.outcomes.jsonl")
 
 
 def load_hook(name: str) -> Callable[[str], str]:
