@@ -129,6 +129,16 @@ def estimate(config: pytest.Config, items: list[pytest.Item]) -> str | None:
     return estimate_of(config, items)
 
 
+def find_unrecordable(config: pytest.Config, items: list[pytest.Item]) -> dict[str, pytest.Item]:
+    """What keeps --modelroute-record-all-tiers from recording anything: message -> the test at fault."""
+    if not config.getoption("modelroute_record_all_tiers"):
+        return {}
+    from pytest_modelroute.recording import check_all_tiers
+
+    found = check_all_tiers(items, config.stash[SETTINGS])
+    return {item.stash.setdefault(PROBLEM, message): item for message, item in found.items()}
+
+
 def begin_test(item: pytest.Item) -> Callable[[bool], None]:
     """The test function is about to run; gives what to call at its end, with whether it passed."""
     run = item.stash.get(RUN, None)

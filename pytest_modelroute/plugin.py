@@ -23,6 +23,7 @@ from pytest_modelroute.fixtures import (
     estimate,
     evaluate_step,
     fail_for,
+    find_unrecordable,
     mock_providers,
     our_errors,
     prepare,
@@ -78,11 +79,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         except our_errors() as error:
             item.stash[PROBLEM] = f"{whose}{error}"
             problems.setdefault(item.stash[PROBLEM], item)
-    if config.getoption("modelroute_record_all_tiers"):
-        from pytest_modelroute.recording import check_all_tiers
-
-        for message, item in check_all_tiers(items, files).items():
-            problems[item.stash.setdefault(PROBLEM, message)] = item
+    problems.update(find_unrecordable(config, items))
     if problems and hasattr(config, "workerinput"):
         # An error here would crash the worker and lose its message: the items at fault run alone, and fail with it.
         items[:] = problems.values()

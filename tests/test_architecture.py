@@ -27,8 +27,8 @@ ALLOWED: dict[str, set[str]] = {
     "testrun": {"errors", "providers", "wire", "cassettes", "evaluation", "config", "report"},
     "faults": {"wire"},
     "recording": {
-        "providers",
         "errors",
+        "providers",
         "wire",
         "cassettes",
         "evaluation",
