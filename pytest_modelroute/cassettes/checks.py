@@ -28,6 +28,7 @@ def refuse_secrets(redactor: Redactor, path: Path, *, remedy: str) -> Callable[[
     """
 
     def check(text: str) -> None:
+        redactor.refresh()
         found = redactor.remains(text)
         if found:
             shown, secrets = short_path(str(path)), "1 secret" if len(found) == 1 else f"{len(found)} secrets"

@@ -81,7 +81,8 @@ class Plan:
     "From which age on a recording is stale."
     stale_fails: bool = False
     "Whether a stale recording fails the test that replays it."
-    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    "Looked at again before each call: an application may load its keys once it runs."
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     since: str = ""
     "When the run began, as `recorded_at` says it: what a shared cassette holds from then on was recorded by it."

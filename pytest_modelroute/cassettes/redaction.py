@@ -52,15 +52,28 @@ class Redactor:
         Prepare what to look for.
 
         Args:
-            environment: Variables; those whose names are of secrets are looked for by their values.
+            environment: Variables; those whose names are of secrets are looked for by their values. `refresh` looks
+                at them again.
             patterns: Regular expressions of further secrets; a group named `secret` is the secret, else the whole.
             keep_headers: Names of headers that are kept beyond those that clients need.
             hook: Given every text after us, returns it without what it knows to be secret.
 
         """
-        self._finder = Finder(environment={} if environment is None else environment, patterns=patterns)
+        self._environment = {} if environment is None else environment
+        self._known = dict(self._environment)
+        self._patterns = patterns
+        self._finder = Finder(environment=self._known, patterns=patterns)
         self._keep = frozenset(name.lower() for name in keep_headers)
         self._hook = hook
+
+    def refresh(self) -> None:
+        """Look for what was put into the environment meanwhile, too; what was there before stays a secret."""
+        now = dict(self._environment)
+        before = {f"FORMER_{name}": value for name, value in self._known.items() if now.get(name, value) != value}
+        known = {**self._known, **now, **before}
+        if known != self._known:
+            self._known = known
+            self._finder = Finder(environment=known, patterns=self._patterns)
 
     def text(self, text: str) -> str:
         """Any text, for a file, a message or a log, without its secrets."""

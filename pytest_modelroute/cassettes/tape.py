@@ -204,6 +204,7 @@ class Tape:
         return self._key_of(RecordedRequest(method=sent.method, url=sent.url, headers=headers, body=sent.body))
 
     def _read(self, sent: Sent) -> tuple[RecordedRequest, str]:
+        self._redactor.refresh()
         try:
             request = self._redactor.request(
                 RecordedRequest(method=sent.method, url=sent.url, headers=tuple(sent.headers), body=sent.body)

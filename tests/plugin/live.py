@@ -73,12 +73,21 @@ class _Handler(BaseHTTPRequestHandler):
         live = self._live
         with live.lock:
             live.others.append(self.path)
-        self._reply(200, [("content-type", "text/plain")], b"got " + self.path.encode())
+        if live.mirror is not None:
+            self._reply(*live.mirror(dict(self.headers)))
+        else:
+            self._reply(200, [("content-type", "text/plain")], b"got " + self.path.encode())
 
     def do_POST(self) -> None:
         """A call of a model."""
         live = self._live
-        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        body = self.rfile.read(int(self.headers["content-length"]))
+        if live.mirror is not None:
+            with live.lock:
+                live.others.append(self.path)
+            self._reply(*live.mirror(dict(self.headers)))
+            return
+        asked = json.loads(body)
         with live.lock:
             live.asked.append(asked["messages"][-1]["content"])
             live.headers.append(list(self.headers.items()))
@@ -124,6 +133,8 @@ class Live:
     others: list[str] = field(default_factory=list[str])
     "The paths of what was no call of a model."
     headers: list[list[tuple[str, str]]] = field(default_factory=list[list[tuple[str, str]]])
+    mirror: Callable[[dict[str, str]], tuple[int, list[tuple[str, str]], bytes]] | None = None
+    "Answers by the headers alone, in place of `answer`."
     hangs_at: str | None = None
     "A prompt that gets no answer until `go_on`; `hangs` says that it has come."
     hangs: threading.Event = field(default_factory=threading.Event)
