@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Final
 
 from pytest_modelroute.errors import CassetteError, PriceUnknown
@@ -46,6 +47,22 @@ def cost_of(price: Mapping[str, str] | None, usage: Usage) -> Decimal | None:
 
     """
     return None if price is None else read_price(price).cost(usage)
+
+
+def prices_then(model: str, price: Mapping[str, str]) -> PriceBook:
+    """
+    What a model cost at the time of recording, so that a replay costs what the recording did.
+
+    Raises:
+        CassetteError: The price was edited into something that is none.
+
+    """
+    return _prices_then(model, tuple(price.items()))
+
+
+@lru_cache(maxsize=256)  # the recordings of a session have few models
+def _prices_then(model: str, price: tuple[tuple[str, str], ...]) -> PriceBook:
+    return PriceBook(own={model: read_price(dict(price))})
 
 
 def read_price(price: Mapping[str, str]) -> Price:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from pytest_modelroute.cassettes.encodings import decoded
 from pytest_modelroute.cassettes.facts import Facts
 from pytest_modelroute.cassettes.interaction import Interaction, RecordedRequest, RecordedResponse
+from pytest_modelroute.cassettes.recorded_price import prices_then
 from pytest_modelroute.errors import RecordingError, UnrecordedCall
 from pytest_modelroute.wire.call_log import ProviderCall
 from pytest_modelroute.wire.recorded import Played, Sent
@@ -243,6 +244,7 @@ class Tape:
             chunks=None if facts is None else facts.chunks,
             complete=facts is None or facts.complete,
             where=where,
+            prices=None if facts is None or facts.price is None else prices_then(facts.model, facts.price),
         )
 
 

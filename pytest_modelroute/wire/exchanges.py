@@ -256,6 +256,7 @@ class Wire:
             played = recordings.play(request, call)
             if played is not None:
                 call.answered_by = played.where
+                call.prices = played.prices or call.prices
                 return replayed(language, played, call.request), None
             take = recordings.take(request, call)
         call.answered_by = "network"

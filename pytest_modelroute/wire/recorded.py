@@ -13,6 +13,7 @@ from typing import Final, Protocol
 from pytest_modelroute.errors import MalformedExchange, StreamFailed
 from pytest_modelroute.providers.exchange import ProviderReply, ProviderRequest, estimate_usage
 from pytest_modelroute.providers.language import Language, read_stream, read_wire_error
+from pytest_modelroute.providers.prices import PriceBook
 from pytest_modelroute.wire.answers import Answer
 from pytest_modelroute.wire.call_log import ProviderCall
 from pytest_modelroute.wire.case_run import Heard
@@ -61,6 +62,8 @@ class Played:
     complete: bool = True
     where: str = ""
     "Which recording it is, for the log."
+    prices: PriceBook | None = None
+    "What its model cost at the time of recording; None where that is not known."
 
     def frames(self) -> tuple[tuple[float, bytes], ...] | None:
         """The pieces of a stream with the seconds before each; None for a reply that came whole."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import requests
 from pytest_modelroute.cassettes.recording import TestRecording
 from pytest_modelroute.cassettes.tape import RecordMode
 from pytest_modelroute.providers.exchange import ProviderReply, ProviderRequest
+from pytest_modelroute.providers.prices import Price, PriceBook
 from tests.matrix.clients import tls
 from tests.recorded.live import Live, everything, live
 from tests.recorded.story import facts_of, new_run, plan, recording, replaying, running, saved
@@ -221,3 +223,18 @@ def test_calls_of_a_failed_test_are_reused(tmp_path: Path) -> None:
     with replaying(tmp_path):
         assert ask_openai(server) == "re: hi"
     assert not [*(tmp_path / ".modelroute" / "journal").glob("*.jsonl")]
+
+
+def test_a_replay_costs_what_the_recording_did(tmp_path: Path) -> None:
+    """The price of a model is kept with its call: one that is dearer today changes no bill of yesterday."""
+    then = PriceBook(own={"gpt-5-mini": Price(input=Decimal(1), output=Decimal(2))})
+    now = PriceBook(own={"gpt-5-mini": Price(input=Decimal(10), output=Decimal(20))})
+    with live() as server, httpx.Client() as client:
+        with recording(tmp_path, prices=then) as run:
+            run.wire.prices = then
+            client.post(url(server), json=body("a"))
+        paid = run.wire.calls.cost_usd
+    with replaying(tmp_path, prices=now) as (again, _clock), httpx.Client() as client:
+        again.wire.prices = now
+        client.post(url(server), json=body("a"))
+    assert again.wire.calls.cost_usd == paid > 0
