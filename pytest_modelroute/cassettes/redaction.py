@@ -59,7 +59,7 @@ class Redactor:
             hook: Given every text after us, returns it without what it knows to be secret.
 
         """
-        self._environment = {} if environment is None else environment
+        self._environment: Mapping[str, str] = {} if environment is None else environment
         self._known = dict(self._environment)
         self._patterns = patterns
         self._finder = Finder(environment=self._known, patterns=patterns)

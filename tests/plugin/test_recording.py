@@ -308,7 +308,7 @@ def test_two_processes_at_once_record_each_call_once(project: Project) -> None:
         subprocess.Popen(command(NEW), cwd=project.path, env=environment, stdout=subprocess.DEVNULL) for _ in range(2)
     ]
     while project.live.asked.count("a") < 2:
-        project.live.hangs.wait(0.05)
+        project.live.go_on.wait(0.05)
         assert all(process.poll() is None for process in processes)
     project.live.go_on.set()
     assert [process.wait(60) for process in processes] == [0, 0]
