@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
+
+# A measured run takes twice as long: laws are then looked at with fewer examples.
+if "COVERAGE_PROCESS_START" in os.environ:
+    from hypothesis import settings
+
+    settings.register_profile("measured", parent=settings.get_profile("ci"), max_examples=25)
+    settings.load_profile("measured")
 
 
 @pytest.fixture(autouse=True)

@@ -248,9 +248,9 @@ class _Parser:
         raise broken(self._path, problem, line=line, number=self.number) from None
 
     def _reason(self, error: Exception) -> str:
-        if isinstance(error, RecursionError):
-            return "it is nested too deeply for a cassette"
         problem = " ".join(str(getattr(error, "problem", None) or error).split())
+        if isinstance(error, RecursionError) or "nesting depth" in problem:  # libyaml counts since 0.2.6
+            return "it is nested too deeply for a cassette"
         if problem.startswith("could not determine a constructor"):
             return f"a cassette holds no objects of programs ({problem}); record it again"
         language = "JSON" if self._path.suffix == ".json" else "YAML"

@@ -250,7 +250,8 @@ DAMAGES: dict[str, tuple[Callable[[str], str], str]] = {
         f"2: interaction 1: not YAML (found unhashable key); {CUT}",
     ),
     "nested without end": (
-        lambda text: f"interactions:\n- {'[' * 3000}\n",
+        # Where libyaml counts, it names the line itself: here it is the interaction's own.
+        lambda text: f"interactions:\n- request: {'[' * 3000}\n",
         "2: interaction 1: it is nested too deeply for a cassette",
     ),
 }
