@@ -6,8 +6,10 @@ import os
 
 import pytest
 
-# A measured run takes twice as long: laws are then looked at with fewer examples.
+# A measured run takes twice as long: laws are then looked at with fewer examples, and what runs whole applications, in
+# processes of their own, is left to the run on the wheel (.ci/run).
 if "COVERAGE_PROCESS_START" in os.environ:
+    collect_ignore = ["matrix", "examples", "test_documents.py", "test_quickstart.py"]
     from hypothesis import settings
 
     settings.register_profile("measured", parent=settings.get_profile("ci"), max_examples=25)
