@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib import import_module
 from importlib.metadata import version
 
 import pytest
@@ -98,6 +99,7 @@ def test_an_interruption_is_one_word(desk: Desk, monkeypatch: pytest.MonkeyPatch
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pytest_modelroute.cli.cassettes.show_stats", interrupted)
+    # The module that the command will import: runs of pytest in this process may have loaded it anew.
+    monkeypatch.setattr(import_module("pytest_modelroute.cli.cassettes"), "show_stats", interrupted)
     ran = desk.run("stats")
     assert (ran.code, ran.err) == (130, ["interrupted"])
