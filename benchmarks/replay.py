@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -144,6 +143,19 @@ def mock_transport(_path: Path, count: int, calls: int) -> float:
         return post_all(client, count, calls)
 
 
+def mock_transport_async(_path: Path, count: int, calls: int) -> float:
+    """The floor of an asynchronous client."""
+    import httpx
+
+    replies = {request_body(number): reply_body(number) for number in range(count)}
+    headers = {"content-type": "application/json"}
+    transport = httpx.MockTransport(
+        lambda request: httpx.Response(200, content=replies[request.content], headers=headers)
+    )
+    client = httpx.AsyncClient(transport=transport)
+    return cpu(lambda: asyncio.run(post_all_async(client, count, calls, 1))) / calls * 1000
+
+
 def with_respx(_path: Path, count: int, calls: int) -> float:
     """Bare respx, one route with a function."""
     import httpx
@@ -237,10 +249,17 @@ def _load(path: Path) -> float:
     return cpu(lambda: replaying(path).__enter__()) * 1000
 
 
+def peak_mb() -> float:
+    """Of this process alone: ru_maxrss would begin with that of the process that started it."""
+    status = Path("/proc/self/status").read_text("utf-8")
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
 VARIANTS: dict[str, Callable[[Path, int, int], float]] = {
     variant.__name__: variant
     for variant in (
         mock_transport,
+        mock_transport_async,
         with_respx,
         ours,
         ours_httpx2,
@@ -265,19 +284,20 @@ def measured(name: str, path: Path, count: int, calls: int) -> tuple[float, floa
 def compare(path: Path, count: int, *, slow_calls: int) -> None:
     """Print the costs of one size."""
     names = [name for name in VARIANTS if not name.startswith("load")]
-    calls = {name: slow_calls if name in ("with_vcrpy", "with_pytest_recording") else CALLS for name in names}
+    often = min(CALLS, count)  # each recording is replayed once
+    calls = {name: slow_calls if name in ("with_vcrpy", "with_pytest_recording") else often for name in names}
     names = [name for name in names if calls[name]]
     load_warm(path, count, 0)
     rounds = {name: [measured(name, path, count, calls[name])[0] for _ in range(1)] for name in names}
     for _ in range(ROUNDS - 1):
         for name in names:
-            if calls[name] == CALLS:
-                rounds[name].append(measured(name, path, count, CALLS)[0])
+            if calls[name] == often:
+                rounds[name].append(measured(name, path, count, often)[0])
     floor = statistics.median(rounds["mock_transport"])
-    print(f"\n{count} interactions: CPU a call, median of {ROUNDS} alternating rounds of {CALLS} calls")
+    print(f"\n{count} interactions: CPU a call, median of {ROUNDS} alternating rounds of {often} calls")
     for name in names:
         value = statistics.median(rounds[name])
-        few = "" if calls[name] == CALLS else f"  ({calls[name]} calls, once)"
+        few = "" if calls[name] == often else f"  ({calls[name]} calls, once)"
         print(f"  {name:22} {value:9.3f} ms  {value / floor:8.2f} x MockTransport{few}")
 
 
@@ -310,6 +330,6 @@ if __name__ == "__main__":
     if len(sys.argv) == 5:
         name, path, count, calls = sys.argv[1:]
         result = VARIANTS[name](Path(path), int(count), int(calls))
-        print(result, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        print(result, peak_mb())
     else:
         main()
