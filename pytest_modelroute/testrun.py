@@ -158,16 +158,15 @@ class TestRun:
         """
         wire, tape = self.wire, recording.tape
         self._recording, wire.recordings = recording, tape
-        own_guard: NetworkGuard | None = None
         with ExitStack() as stack:
             if tape.mode == "none":
                 stack.enter_context(stand_ins())
                 if wire.guard is None:
-                    own_guard = wire.guard = NetworkGuard(
+                    wire.guard = NetworkGuard(
                         self._settings.allow_hosts if self._settings else (), answering="recorded"
                     )
-                    own_guard.start()
-                    stack.callback(own_guard.stop)
+                    wire.guard.start()
+                    stack.callback(wire.guard.stop)
             elif wire.guard is not None:
                 wire.guard.stop()  # scripts began first, and calls that they do not answer go to the network
             yield RecordedProviders(wire.calls, tape, tape.mode)

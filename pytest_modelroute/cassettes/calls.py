@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final
 from urllib.parse import urlsplit
 
 from pytest_modelroute.cassettes.encodings import decoded
@@ -18,9 +17,7 @@ from pytest_modelroute.providers.exchange import ProviderReply, ProviderRequest,
 from pytest_modelroute.providers.language import Language
 from pytest_modelroute.providers.prices import PriceBook
 from pytest_modelroute.providers.registry import language_for, provider_at, provider_behind
-from pytest_modelroute.wire.recorded import joined, read_reply
-
-_FIRST_ERROR: Final = 400
+from pytest_modelroute.wire.recorded import FIRST_ERROR, joined, read_reply
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,13 +68,13 @@ class RecordedCall:
             CassetteError: The price was edited into something that is none.
 
         """
-        if self.status >= _FIRST_ERROR:
+        if self.status >= FIRST_ERROR:
             return Decimal(0)
         return None if self.facts is None or self.usage is None else cost_of(self.facts.price, self.usage)
 
     def cost_today(self, prices: PriceBook) -> Decimal | None:
         """USD by the prices of today; 0 for an error; None where no price or no usage is known."""
-        if self.status >= _FIRST_ERROR:
+        if self.status >= FIRST_ERROR:
             return Decimal(0)
         return None if self.usage is None else cost_or_none(prices, self.model, self.usage, self.provider)
 

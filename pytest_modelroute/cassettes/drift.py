@@ -20,10 +20,9 @@ from pytest_modelroute.errors import RecordingError
 from pytest_modelroute.providers.exchange import Usage, estimate_usage, output_limit
 from pytest_modelroute.providers.prices import PriceBook
 from pytest_modelroute.wire.call_log import ProviderCall
-from pytest_modelroute.wire.recorded import joined, read_reply
+from pytest_modelroute.wire.recorded import FIRST_ERROR, joined, read_reply
 
 _real_perf_counter = time.perf_counter
-_FIRST_ERROR: Final = 400
 _EXPECTED_OUTPUT: Final = 1024
 "Output tokens that a call without a limit and without a recorded usage is expected to have, at the most."
 
@@ -111,7 +110,7 @@ def choose(
 
 
 def _unfit(call: RecordedCall) -> str | None:
-    if call.status >= _FIRST_ERROR:
+    if call.status >= FIRST_ERROR:
         return "an error was recorded"
     if not call.complete or call.error == "cut off":
         return "its stream was not read to the end"

@@ -9,6 +9,7 @@ from pathlib import Path
 from pytest_modelroute.cassettes.calls import read_call
 from pytest_modelroute.cassettes.files import read_cassette
 from pytest_modelroute.cassettes.tape import RecordMode
+from pytest_modelroute.cassettes.wording import counted
 from pytest_modelroute.errors import CassetteError
 from pytest_modelroute.providers.prices import PriceBook
 
@@ -39,14 +40,14 @@ def describe_estimate(tests: Iterable[Planned], *, mode: RecordMode, cap: Decima
         cost += sum((each for each in found if each is not None), Decimal(0))
     held = "no cap (--modelroute-max-usd)" if cap is None else f"the cap is {cap:f} USD"
     what = "anew" if mode == "all" else "what is missing"
-    begin = f"modelroute: recording {what} in {_counted(len(planned), 'test')}"
-    nothing = f"{_counted(without, 'cassette')} not recorded yet" if without else ""
+    begin = f"modelroute: recording {what} in {counted(len(planned), 'test')}"
+    nothing = f"{counted(without, 'cassette')} not recorded yet" if without else ""
     if mode == "new":
-        parts = [f"{_counted(calls, 'call')} recorded already cost nothing" if calls else "", nothing]
+        parts = [f"{counted(calls, 'call')} recorded already cost nothing" if calls else "", nothing]
     else:
         known = f" ({unpriced} of unknown cost)" if unpriced else ""
         parts = [
-            f"the {_counted(calls, 'call')} recorded before cost {cost:f} USD today{known}" if calls else "",
+            f"the {counted(calls, 'call')} recorded before cost {cost:f} USD today{known}" if calls else "",
             nothing,
         ]
     return f"{begin}: {'; '.join([part for part in parts if part] or ['no call of a model is known yet'])}; {held}"
@@ -60,7 +61,3 @@ def _calls(path: Path, prices: PriceBook) -> list[Decimal | None]:
         return []
     found = [read_call(interaction) for interaction in interactions]
     return [call.cost_today(prices) for call in found if call is not None]
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")

@@ -22,11 +22,9 @@ _ENCODING: Final = "content-encoding"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RecordedRequest:
-    """A request as it was sent, or as a cassette holds it: without secrets."""
+class Message:
+    """What a request and a response have in common."""
 
-    method: str
-    url: str
     headers: Headers = ()
     body: bytes = b""
 
@@ -36,17 +34,19 @@ class RecordedRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RecordedResponse:
+class RecordedRequest(Message):
+    """A request as it was sent, or as a cassette holds it: without secrets."""
+
+    method: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedResponse(Message):
     """A response as a cassette holds it."""
 
     status: int
     reason: str = ""
-    headers: Headers = ()
-    body: bytes = b""
-
-    def header(self, name: str) -> str:
-        """The value of a header by its name in lower case; empty where it is not there."""
-        return next((value for key, value in self.headers if key.lower() == name), "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

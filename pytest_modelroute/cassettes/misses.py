@@ -13,6 +13,7 @@ from pytest_modelroute.cassettes.json_paths import Every, Place, Step, write_pat
 from pytest_modelroute.cassettes.matching import Matching
 from pytest_modelroute.cassettes.nearest import Near, nearest
 from pytest_modelroute.cassettes.volatile import kind_between, kind_of
+from pytest_modelroute.cassettes.wording import counted
 
 _PROMPT: Final = 100
 "Characters shown of a prompt."
@@ -86,7 +87,7 @@ def _found(miss: Miss, searched: Searched, redact: Redact, matching: Matching) -
         yield f"there is no cassette {searched.path} yet"
         return
     held = len(searched.requests)
-    yield f"cassette {searched.path} holds {_counted(held, 'interaction') if held else 'no interactions'}"
+    yield f"cassette {searched.path} holds {counted(held, 'interaction') if held else 'no interactions'}"
     if miss.replayed:
         often = "once and was" if miss.replayed == 1 else f"{miss.replayed} times and all were"
         yield f"it was recorded {often} replayed already: the code now makes this call more often"
@@ -98,7 +99,7 @@ def _found(miss: Miss, searched: Searched, redact: Redact, matching: Matching) -
 def _compared(near: Near, miss: Miss, searched: Searched, redact: Redact) -> Iterator[str]:
     line = f" (line {searched.lines[near.index]})" if near.index < len(searched.lines) else ""
     count = len(near.differences)
-    yield f"the nearest recorded request is interaction {near.index + 1}{line}, with {_counted(count, 'difference')}:"
+    yield f"the nearest recorded request is interaction {near.index + 1}{line}, with {counted(count, 'difference')}:"
     yield from (f"  {each.shown(redact)}" for each in near.differences[:_LINES])
     if count > _LINES:
         yield f"  ... {count - _LINES} more"
@@ -150,7 +151,3 @@ def _stands_alone(difference: Difference) -> bool:
 
 def _for_every_element(place: Place) -> list[Step | Every]:
     return [Every.ELEMENT if isinstance(step, int) else step for step in place]
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

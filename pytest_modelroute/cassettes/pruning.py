@@ -20,6 +20,7 @@ from pytest_modelroute.cassettes.replayed import Replay, forget_replays, read_re
 from pytest_modelroute.cassettes.saving import save
 from pytest_modelroute.cassettes.sources import is_gone, markers_of, sources_naming_cassettes
 from pytest_modelroute.cassettes.state import locked
+from pytest_modelroute.cassettes.wording import counted
 from pytest_modelroute.errors import CassetteError
 
 _LONGEST: Final = 120
@@ -128,7 +129,7 @@ def _judge(
         interactions=held,
         unused=unused,
         whole=bool(unused) and len(unused) == held,
-        reason=f"not replayed by {_counted(len(live), 'test')} that {'uses' if len(live) == 1 else 'use'} it",
+        reason=f"not replayed by {counted(len(live), 'test')} that {'uses' if len(live) == 1 else 'use'} it",
         digest=read.digest,
         gone=gone,
     )
@@ -188,10 +189,6 @@ def _check_unchanged(current: CassetteFile, unused: Unused) -> None:
 
 def _without_suffix(name: str) -> str:
     return next((name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix)), name)
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def _and(names: Sequence[str]) -> str:

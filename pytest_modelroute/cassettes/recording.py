@@ -304,8 +304,7 @@ class TestRecording:
         entries = [entry for entry in self._journal.entries() if entry.test == self._plan.test]
         self._kept += [entry.id for entry in entries]
         return [
-            Paid(id=entry.id, key=self._matching.key(entry.interaction.request), interaction=entry.interaction)
-            for entry in entries
+            Paid(key=self._matching.key(entry.interaction.request), interaction=entry.interaction) for entry in entries
         ]
 
     def _begin_take(

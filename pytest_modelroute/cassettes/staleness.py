@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias, TypeVar
 from pytest_modelroute.cassettes.deprecations import Deprecation, deprecation_of
 from pytest_modelroute.cassettes.facts import Facts
 from pytest_modelroute.cassettes.recorded_price import read_price, snapshot, usd
+from pytest_modelroute.cassettes.wording import counted
 from pytest_modelroute.errors import CassetteError
 from pytest_modelroute.providers.prices import Price, PriceBook
 
@@ -190,4 +191,4 @@ def _grouped(recordings: Iterable[Facts], key: Callable[[Facts], Key]) -> list[t
 
 
 def _counted(number: int) -> str:
-    return "1 recording" if number == 1 else f"{number} recordings"
+    return counted(number, "recording")

@@ -19,7 +19,7 @@ from pytest_modelroute.cassettes.interaction import Interaction, RecordedRequest
 from pytest_modelroute.cassettes.recorded_price import prices_then
 from pytest_modelroute.errors import RecordingError, UnrecordedCall
 from pytest_modelroute.wire.call_log import ProviderCall
-from pytest_modelroute.wire.recorded import Played, Sent
+from pytest_modelroute.wire.recorded import HOP_BY_HOP, Played, Sent
 
 if TYPE_CHECKING:
     from pytest_modelroute.cassettes.redaction import Redactor
@@ -28,7 +28,6 @@ RecordMode: TypeAlias = Literal["none", "new", "all"]
 "Replay alone; add what is missing; record everything anew."
 _JSON: Final = (b"{", b"[")
 "What tells JSON without a look at the headers."
-_DROPPED: Final = frozenset({"connection", "content-length", "keep-alive", "transfer-encoding"})
 
 
 class Shelf(Protocol):
@@ -52,7 +51,6 @@ class Shelf(Protocol):
 class Paid:
     """An interaction that an earlier run of the test has paid for, and did not save since it failed."""
 
-    id: str
     key: str
     interaction: Interaction
 
@@ -63,7 +61,6 @@ class Tape:
 
     Attributes:
         new: What was recorded in this run, or taken from the journal, with its matching key: to be saved.
-        spent: The ids of the journal's entries that were used.
         without_latency: How many replayed calls were recorded by a tool that keeps no latency.
         facts: What is known of the others.
 
@@ -98,7 +95,6 @@ class Tape:
 
         """
         self.new: list[tuple[str, Interaction]] = []
-        self.spent: list[str] = []
         self.without_latency = 0
         self.facts: list[Facts] = []
         self.mode: RecordMode = mode
@@ -224,7 +220,6 @@ class Tape:
         paid = self._paid.get(key)
         if paid:
             entry = paid.popleft()
-            self.spent.append(entry.id)
             self.new.append((key, entry.interaction))
             return entry.interaction.response, entry.interaction.facts, "the journal of an earlier run"
         return None
@@ -236,7 +231,7 @@ class Tape:
             self.facts.append(facts)
         return Played(
             status=response.status,
-            headers=[pair for pair in response.headers if pair[0].lower() not in _DROPPED],
+            headers=[pair for pair in response.headers if pair[0].lower() not in HOP_BY_HOP],
             body=response.body,
             plain=_plain(response.header("content-encoding"), response.body),
             latency_s=0.0 if facts is None else facts.latency_s,

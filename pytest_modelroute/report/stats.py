@@ -11,8 +11,8 @@ from pytest_modelroute.cassettes.calls import RecordedCall
 from pytest_modelroute.evaluation.statistics import percentile
 from pytest_modelroute.report.cassettes import counted
 from pytest_modelroute.report.numbers import show_usd, table
+from pytest_modelroute.wire.recorded import FIRST_ERROR
 
-_FIRST_ERROR: Final = 400
 _ASK_FOR_USAGE: Final = " (a stream of OpenAI's form does with stream_options={'include_usage': True})"
 
 
@@ -51,7 +51,7 @@ class ModelStats:
 
         """
         self.calls += 1
-        self.errors += call.status >= _FIRST_ERROR or call.error is not None
+        self.errors += call.status >= FIRST_ERROR or call.error is not None
         self.streams += call.request.stream
         if call.usage is not None:
             self.input_tokens += call.usage.total_input

@@ -16,12 +16,11 @@ from pytest_modelroute.wire.call_log import ProviderCall
 from pytest_modelroute.wire.case_run import Heard
 from pytest_modelroute.wire.labels import Label, labelled
 from pytest_modelroute.wire.own_routes import Reply
-from pytest_modelroute.wire.recorded import Pairs, joined
+from pytest_modelroute.wire.recorded import FIRST_ERROR, Pairs, joined
 from pytest_modelroute.wire.redirection import Outgoing, Target, redirect
 
 _JSON: Final = "application/json"
 _OF_THE_MESSAGE: Final = frozenset({"connection", "content-encoding", "content-length", "transfer-encoding"})
-_FIRST_ERROR: Final = 400
 
 
 class Detour:
@@ -127,7 +126,7 @@ class Trip:
             reply = _reply(status, kept, body)
         else:
             reply = self._told(outgoing, status, joined(headers), body)
-        if status < _FIRST_ERROR:
+        if status < FIRST_ERROR:
             self.detour.keep(self.request.model, outgoing, reply)
         return reply
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from math import ceil
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from pytest_modelroute.errors import ModelRouteError
 from pytest_modelroute.providers.language import Language
 from pytest_modelroute.wire.answers import Answer
 from pytest_modelroute.wire.call_log import ProviderCall
-from pytest_modelroute.wire.recorded import Pairs, Take, joined, read_reply
+from pytest_modelroute.wire.recorded import Pairs, Take, joined, read_reply, telling_why
 
 if TYPE_CHECKING:
     from pytest_modelroute.wire.exchanges import Wire
@@ -163,13 +162,6 @@ class Exchange:
         whole = answer.delay + sum(gap for gap, _frame in answer.frames or ())
         return min(1.0, elapsed_s / whole) if whole else 0.0
 
-    @contextmanager
-    def watching(self) -> Generator[None]:
+    def watching(self) -> AbstractContextManager[None]:
         """End the exchange where the network gave no response at all."""
-        try:
-            yield
-        except BaseException as error:
-            given_up = isinstance(error, asyncio.CancelledError | GeneratorExit)
-            kind = "timeout" if "Timeout" in type(error).__name__ else "connection"
-            self.end(error="cancelled" if given_up else kind)
-            raise
+        return telling_why(lambda kind: self.end(error=kind))

@@ -110,7 +110,7 @@ class Wire:
     @property
     def clock_name(self) -> Literal["virtual", "real", "recorded"]:
         """Virtual, real or recorded, as reports say it: where the latencies come from that are judged."""
-        if self.clock is None and self.speed is None:
+        if self.skips_latencies:
             return "real"
         return "virtual" if self.recordings is None else "recorded"
 
@@ -127,15 +127,16 @@ class Wire:
             raise
 
     def _pass_real(self, seconds: float) -> None:
-        """What is not waited for in full is counted all the same: a replayed latency never passes for a shorter one."""
-        waited = seconds / self.speed if self.speed else 0.0
-        self._skipped += seconds - waited
-        time.sleep(waited)
+        time.sleep(self._waited_for(seconds))
 
     async def _apass_real(self, seconds: float) -> None:
+        await asyncio.sleep(self._waited_for(seconds))
+
+    def _waited_for(self, seconds: float) -> float:
+        """How long a latency is waited for; the rest is counted all the same, so that none passes for a shorter one."""
         waited = seconds / self.speed if self.speed else 0.0
         self._skipped += seconds - waited
-        await asyncio.sleep(waited)
+        return waited
 
     def begin_test(self) -> None:
         """The test function begins: what it starts carries the mark of this test."""

@@ -7,9 +7,7 @@ along, and not the call.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
 import h11
@@ -18,7 +16,7 @@ import httpx
 from pytest_modelroute.errors import ModelRouteError
 from pytest_modelroute.wire.exchange import Exchange
 from pytest_modelroute.wire.exchanges import Wire
-from pytest_modelroute.wire.recorded import Pairs, Take
+from pytest_modelroute.wire.recorded import Pairs, Take, telling_why
 
 _HEAD_BYTES: Final = 1 << 20
 "A head may be as long as any client allows."
@@ -100,16 +98,9 @@ class ReadAlong:
         else:
             self._listener.lost(kind)
 
-    @contextmanager
-    def watching(self) -> Generator[None]:
+    def watching(self) -> AbstractContextManager[None]:
         """Tell of an error that the client gets in place of the rest."""
-        try:
-            yield
-        except BaseException as error:
-            given_up = isinstance(error, asyncio.CancelledError | GeneratorExit)
-            kind = "timeout" if "Timeout" in type(error).__name__ else "connection"
-            self.lost("cancelled" if given_up else kind)
-            raise
+        return telling_why(self.lost)
 
     def _read(self) -> None:
         while not self.over:

@@ -6,7 +6,9 @@ Where recordings come from is the affair of the cassettes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -20,9 +22,10 @@ from pytest_modelroute.wire.case_run import Heard
 
 Pairs = Sequence[tuple[str, str]]
 "Headers: name and value, in the order sent."
-_HOP_BY_HOP: Final = frozenset({"connection", "content-length", "keep-alive", "transfer-encoding"})
+HOP_BY_HOP: Final = frozenset({"connection", "content-length", "keep-alive", "transfer-encoding"})
 "Headers that belong to a connection, and not to what is said over it."
-_FIRST_ERROR: Final = 400
+FIRST_ERROR: Final = 400
+"The first status that is an error."
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,18 @@ class Recordings(Protocol):
         ...
 
 
+@contextmanager
+def telling_why(end: Callable[[str], None]) -> Generator[None]:
+    """Tell what kept a call from getting its reply, where an error comes in place of it; the error goes on."""
+    try:
+        yield
+    except BaseException as error:
+        given_up = isinstance(error, asyncio.CancelledError | GeneratorExit)
+        kind = "timeout" if "Timeout" in type(error).__name__ else "connection"
+        end("cancelled" if given_up else kind)
+        raise
+
+
 def replayed(language: Language, played: Played, request: ProviderRequest) -> Answer:
     """A recorded reply as an answer: its pieces at their times, and what the provider says in it."""
     frames = played.frames()
@@ -147,7 +162,7 @@ def read_reply(
     language: Language, status: int | None, body: bytes, headers: dict[str, str], *, stream: bool
 ) -> tuple[ProviderReply | None, str | None]:
     """The reply in a body, and what was wrong with it: an error class, `malformed` or `cut off`; None for nothing."""
-    if status is None or status >= _FIRST_ERROR:
+    if status is None or status >= FIRST_ERROR:
         try:
             word, message = read_wire_error(language, body, headers)
         except MalformedExchange:
@@ -174,6 +189,6 @@ def joined(headers: Pairs) -> dict[str, str]:
     values: dict[str, str] = {}
     for name, value in headers:
         key = name.lower()
-        if key not in _HOP_BY_HOP:
+        if key not in HOP_BY_HOP:
             values[key] = f"{values[key]}, {value}" if key in values else value
     return values
