@@ -92,20 +92,21 @@ class AiohttpMemory:
         def headers() -> Pairs:
             return [(name.lower(), value) for name, value in request.headers.items()]
 
-        exchange = wire.open(
+        sent = Sent(
             method=request.method,
             url=str(url),
             host=url.host,
             port=url.port,
             path=url.path,
-            body=lambda: body,
+            read_body=lambda: body,
             client="aiohttp",
-            headers=headers,
+            read_headers=headers,
         )
+        exchange = wire.open(sent)
         if exchange is not None:
             return exchange
         reply = await self._ask_routes(request, body) if self.routes else None
-        found = reply or wire.open_other(Sent(request.method, str(url), url.host, headers, body, "aiohttp"))
+        found = reply or wire.open_other(sent)
         return recorded_reply(found, request.method) if isinstance(found, Played) else found
 
     async def _connect(self, connector: Any, found: Exchange | Reply, request: Any, limits: Any) -> Any:

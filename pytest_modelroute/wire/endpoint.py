@@ -23,6 +23,7 @@ from pytest_modelroute.wire.exchange import Exchange
 from pytest_modelroute.wire.exchanges import Wire
 from pytest_modelroute.wire.own_routes import OwnRoutes, Reply
 from pytest_modelroute.wire.places import script_traceback
+from pytest_modelroute.wire.recorded import Sent
 
 _JSON: Final = [(b"content-type", b"application/json")]
 
@@ -76,13 +77,15 @@ class Endpoint:
         """What a script or a route answers, or an error that says what is wrong; None loses the connection."""
         try:
             exchange = self._wire.open(
-                method=request.method,
-                url=self._base + request.target,
-                host=HOST,
-                port=self._port,
-                path=request.path,
-                body=lambda: request.body,
-                client=request.header(b"user-agent").partition("/")[0] or "http",
+                Sent(
+                    method=request.method,
+                    url=self._base + request.target,
+                    host=HOST,
+                    port=self._port,
+                    path=request.path,
+                    read_body=lambda: request.body,
+                    client=request.header(b"user-agent").partition("/")[0] or "http",
+                )
             )
         except BaseException as error:  # noqa: BLE001 - whatever a script raises belongs to the test, not to this thread
             return self._refuse(request, error)

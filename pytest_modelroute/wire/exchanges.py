@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from email.utils import formatdate
@@ -30,7 +30,7 @@ from pytest_modelroute.wire.labels import Label, current_label
 from pytest_modelroute.wire.network_guard import NetworkGuard
 from pytest_modelroute.wire.owners import Owner, current_owner
 from pytest_modelroute.wire.places import script_traceback
-from pytest_modelroute.wire.recorded import Pairs, Played, Recordings, Sent, Take, replayed
+from pytest_modelroute.wire.recorded import Played, Recordings, Sent, Take, replayed
 from pytest_modelroute.wire.scripted import MockProviders
 from pytest_modelroute.wire.virtual_time import VirtualTime
 
@@ -182,18 +182,7 @@ class Wire:
         """What went wrong so far, beyond what the test itself raised."""
         return [*self._failures, *(self.guard.refused if self.guard is not None else ())]
 
-    def open(
-        self,
-        *,
-        method: str,
-        url: str,
-        host: str,
-        path: str,
-        body: Callable[[], bytes],
-        client: str,
-        port: int | None = None,
-        headers: Callable[[], Pairs] = tuple,
-    ) -> Exchange | None:
+    def open(self, sent: Sent) -> Exchange | None:
         """
         Log a request and find its answer; None for a request that is no call of a model.
 
@@ -204,20 +193,19 @@ class Wire:
 
         """
         if self.recordings is not None:
-            self._refuse_left_over(url)
-        provider = self._provider(host, port)
-        language = language_for(method, path, provider_behind(provider))
+            self._refuse_left_over(sent.url)
+        provider = self._provider(sent)
+        language = language_for(sent.method, sent.path, provider_behind(provider))
         if language is None:
             return None
-        request = self._read(language, url, path, body(), is_known=provider is not None)
+        request = self._read(language, sent, is_known=provider is not None)
         if request is None:
             return None
-        label = current_label() or self._running_label(url)
-        self._refuse_bypass(label, language, request, url, client)
-        call = self._log(label, language, provider or language.provider, url, request, client)
-        heard = None if label.run is None else label.run.heard
+        label = current_label() or self._running_label(sent.url)
+        self._refuse_bypass(label, language, request, sent)
+        call = self._log(label, language, provider or language.provider, request, sent)
         try:
-            answer, take = self._answer(call, language, lambda: Sent(method, url, host, headers, body(), client, heard))
+            answer, take = self._answer(call, language, _heard(sent, label))
         except BaseException as error:
             call.error = _ERRORS.get(type(error), "script raised")
             self.fail((str(error) or type(error).__name__) + script_traceback(error.__cause__))
@@ -234,18 +222,14 @@ class Wire:
         """
         if self.recordings is None:
             return None
-        label = current_label() or self.running
-        if label is not None and label.run is not None:
-            sent = replace(sent, heard=label.run.heard)
+        sent = _heard(sent, current_label() or self.running)
         try:
             return self.recordings.play(sent, None) or self.recordings.take(sent, None)
         except UnrecordedCall as error:
             self.fail(str(error))
             raise
 
-    def _answer(
-        self, call: ProviderCall, language: Language, sent: Callable[[], Sent]
-    ) -> tuple[Answer | None, Take | None]:
+    def _answer(self, call: ProviderCall, language: Language, sent: Sent) -> tuple[Answer | None, Take | None]:
         recordings = self.recordings
         if self.scripts is not None:
             answer = self.scripts.answer(call, language, strict=recordings is None)
@@ -253,21 +237,20 @@ class Wire:
                 return self._date(answer), None
         take: Take | None = None
         if recordings is not None:
-            request = sent()
-            played = recordings.play(request, call)
+            played = recordings.play(sent, call)
             if played is not None:
                 call.answered_by = played.where
                 call.prices = played.prices or call.prices
                 return replayed(language, played, call.request), None
-            take = recordings.take(request, call)
+            take = recordings.take(sent, call)
         call.answered_by = "network"
         return None, take
 
-    def _provider(self, host: str, port: int | None) -> str | None:
+    def _provider(self, sent: Sent) -> str | None:
         """Whose host this is: a name that a server of this test stands for, one of the settings, or a known one."""
-        if port in self.served and host in LOOPBACK:
-            return self.served[port]
-        return self._hosts.get(host) or provider_at(host)
+        if sent.port in self.served and sent.host in LOOPBACK:
+            return self.served[sent.port]
+        return self._hosts.get(sent.host) or provider_at(sent.host)
 
     def _date(self, answer: Answer) -> Answer:
         """A date in a Retry-After is one of this test's clock, and of whole seconds: rounded up."""
@@ -277,34 +260,24 @@ class Wire:
         moment = formatdate(ceil(now + answer.delay + answer.retry_date_s), usegmt=True)
         return replace(answer, headers={**answer.headers, "retry-after": moment})
 
-    def _read(self, language: Language, url: str, path: str, body: bytes, *, is_known: bool) -> ProviderRequest | None:
+    def _read(self, language: Language, sent: Sent, *, is_known: bool) -> ProviderRequest | None:
         try:
-            return language.read_request(body, path)
+            return language.read_request(sent.body, sent.path)
         except MalformedExchange as error:
             # Other services have paths such as /responses too.
             if (self.scripts is None and self.recordings is None) or not is_known:
                 return None
-            self.fail(f"a call of {url} cannot be read: {error}")
+            self.fail(f"a call of {sent.url} cannot be read: {error}")
             raise
 
-    def trip(
-        self,
-        *,
-        method: str,
-        url: str,
-        host: str,
-        path: str,
-        body: Callable[[], bytes],
-        port: int | None,
-        headers: Callable[[], Pairs],
-    ) -> Trip | None:
+    def trip(self, sent: Sent) -> Trip | None:
         """The way of a call that is sent to another model than it asks for; None for any other request."""
         label, detour = current_label() or self.running, self.detour
         if label is None or detour is None:
             return None
-        provider = self._provider(host, port)
-        language = language_for(method, path, provider_behind(provider))
-        request = None if language is None else self._read(language, url, path, body(), is_known=provider is not None)
+        provider = self._provider(sent)
+        language = language_for(sent.method, sent.path, provider_behind(provider))
+        request = None if language is None else self._read(language, sent, is_known=provider is not None)
         if language is None or request is None or not detour.takes(request, embeds=language.embeds):
             return None
         return Trip(
@@ -312,33 +285,33 @@ class Wire:
             label=label,
             language=language,
             request=request,
-            url=url,
+            url=sent.url,
             provider=provider or language.provider,
-            headers=headers,
+            headers=sent.read_headers,
         )
 
-    def _refuse_bypass(self, label: Label, language: Language, request: ProviderRequest, url: str, client: str) -> None:
+    def _refuse_bypass(self, label: Label, language: Language, request: ProviderRequest, sent: Sent) -> None:
         """A call that ought to be on a detour and is not would be billed, and told as the answer of another model."""
         if label.run is None or label.run.detour is None:
             return
         if label.run.detour.takes(request, embeds=language.embeds):
             message = (
-                f"a call of {url} was sent by {client}: --modelroute-record-all-tiers sends the calls of httpx and "
-                "httpx2 to other models; record this test without it"
+                f"a call of {sent.url} was sent by {sent.client}: --modelroute-record-all-tiers sends the calls of "
+                "httpx and httpx2 to other models; record this test without it"
             )
             self.fail(message)
             raise UnrecordedCall(message)
 
     def _log(
-        self, label: Label, language: Language, provider: str, url: str, request: ProviderRequest, client: str
+        self, label: Label, language: Language, provider: str, request: ProviderRequest, sent: Sent
     ) -> ProviderCall:
         call = ProviderCall(
             number=next(self._numbers),
             provider=provider,
             language=language.name,
             embeds=language.embeds,
-            url=url.partition("?")[0],
-            client=client,
+            url=sent.url.partition("?")[0],
+            client=sent.client,
             request=request,
             step=label.step,
             case=label.case,
@@ -359,3 +332,8 @@ class Wire:
                 "contextvars.copy_context().run"
             )
         return self.running or Label()
+
+
+def _heard(sent: Sent, label: Label | None) -> Sent:
+    """A request that knows what its case was answered before, where it is run on several models."""
+    return sent if label is None or label.run is None else replace(sent, heard=label.run.heard)

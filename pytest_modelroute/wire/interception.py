@@ -28,7 +28,7 @@ from pytest_modelroute.wire.exchanges import Wire
 from pytest_modelroute.wire.own_routes import OwnRoutes, Reply
 from pytest_modelroute.wire.recorded import Played, Sent, Take
 from pytest_modelroute.wire.socket_memory import SocketMemory
-from pytest_modelroute.wire.travelling import atravel, travel, trip_of
+from pytest_modelroute.wire.travelling import atravel, travel
 
 _LIBRARIES = tuple(name for name in ("httpx", "httpx2") if find_spec(name) is not None)
 
@@ -52,12 +52,13 @@ class WireMocker(Mocker):
 
         def handle_request(transport: Any, request: Any) -> Any:
             wire, _routes = cls.wires[-1]
-            trip = trip_of(wire, request, request.read)
+            sent = _sent(request, library)
+            trip = wire.trip(sent)
             if trip is not None:
                 return travel(trip, lambda redirected: handle_request(transport, redirected), request, library)
-            exchange = _open(wire, request, library, request.read)
+            exchange = wire.open(sent)
             if exchange is None:
-                return _other(spec, transport, request, library)
+                return _other(spec, transport, request, sent, library)
             if exchange.answer is None:
                 with exchange.watching():
                     return _observed(exchange, spec(transport, request), library)
@@ -66,14 +67,15 @@ class WireMocker(Mocker):
         async def handle_async_request(transport: Any, request: Any) -> Any:
             wire, _routes = cls.wires[-1]
             await request.aread()
-            trip = trip_of(wire, request, lambda: request.content)
+            sent = _sent(request, library)
+            trip = wire.trip(sent)
             if trip is not None:
                 return await atravel(
                     trip, lambda redirected: handle_async_request(transport, redirected), request, library
                 )
-            exchange = _open(wire, request, library, lambda: request.content)
+            exchange = wire.open(sent)
             if exchange is None:
-                return await _aother(spec, transport, request, library)
+                return await _aother(spec, transport, request, sent, library)
             if exchange.answer is None:
                 with exchange.watching():
                     return _observed(exchange, await spec(transport, request), library)
@@ -82,12 +84,12 @@ class WireMocker(Mocker):
         return handle_async_request if inspect.iscoroutinefunction(spec) else handle_request
 
 
-def _other(spec: Any, transport: Any, request: Any, library: Any) -> Any:
+def _other(spec: Any, transport: Any, request: Any, sent: Sent, library: Any) -> Any:
     """A request that is no call of a model: the test's own routes answer, a recording, or the network."""
     wire, routes = WireMocker.wires[-1]
     with _raising_in(library, request):
         reply = routes.answer(_as_httpx(request)) if routes else None
-    found = reply or wire.open_other(_sent(request, library))
+    found = reply or wire.open_other(sent)
     if isinstance(found, Played):
         wire.sleep(found.latency_s)
     if isinstance(found, Reply | Played):
@@ -96,12 +98,12 @@ def _other(spec: Any, transport: Any, request: Any, library: Any) -> Any:
         return _taken(found, spec(transport, request), library)
 
 
-async def _aother(spec: Any, transport: Any, request: Any, library: Any) -> Any:
+async def _aother(spec: Any, transport: Any, request: Any, sent: Sent, library: Any) -> Any:
     """The same for an asynchronous client."""
     wire, routes = WireMocker.wires[-1]
     with _raising_in(library, request):
         reply = await routes.aanswer(_as_httpx(request)) if routes else None
-    found = reply or wire.open_other(_sent(request, library))
+    found = reply or wire.open_other(sent)
     if isinstance(found, Played):
         await wire.asleep(found.latency_s)
     if isinstance(found, Reply | Played):
@@ -137,25 +139,19 @@ class Interception:
         WireMocker.wires.remove((self._wire, self.routes))
 
 
-def _open(wire: Wire, request: Any, library: ModuleType, body: Callable[[], bytes]) -> Exchange | None:
-    """The exchange, where the request is a call of a model."""
+def _sent(request: Any, library: ModuleType) -> Sent:
+    """A request of either library; its body is read when it is asked for, or was before."""
     url = request.url
-    return wire.open(
+    return Sent(
         method=request.method,
         url=str(url),
         host=url.host,
         port=url.port,
         path=url.path,
-        body=body,
+        read_body=request.read,
         client=library.__name__,
-        headers=request.headers.multi_items,
+        read_headers=request.headers.multi_items,
     )
-
-
-def _sent(request: Any, library: ModuleType) -> Sent:
-    """A request that has been read."""
-    url = request.url
-    return Sent(request.method, str(url), url.host, request.headers.multi_items, request.read(), library.__name__)
 
 
 @contextmanager

@@ -28,20 +28,26 @@ FIRST_ERROR: Final = 400
 "The first status that is an error."
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """A request on its way."""
+    """A request on its way; its headers and its body take time to read, and most requests are known without."""
 
     method: str
     url: str
     host: str
-    read_headers: Callable[[], Pairs]
-    "Gives its headers: they take time to read, and most requests are known without."
-    body: bytes
+    port: int | None = None
+    path: str
+    read_body: Callable[[], bytes]
     client: str
     "The HTTP library."
+    read_headers: Callable[[], Pairs] = tuple
     heard: Heard | None = None
     "What its case was answered before, where a case is run on several models."
+
+    @property
+    def body(self) -> bytes:
+        """Its body, encoded as it is sent."""
+        return self.read_body()
 
     @property
     def headers(self) -> Pairs:

@@ -65,22 +65,21 @@ class SocketMemory:
         """
         url = self.url(connection, request)
         parts = urlsplit(url)
-        host = parts.hostname or ""
 
         def headers() -> Pairs:
             return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers]
 
-        client = request.header(b"user-agent").partition("/")[0] or "http"
-        exchange = self.wire.open(
+        sent = Sent(
             method=request.method,
             url=url,
-            host=host,
+            host=parts.hostname or "",
             port=parts.port or _DEFAULT_PORTS.get(parts.scheme),
             path=unquote(parts.path),
-            body=lambda: request.body,
-            client=client,
-            headers=headers,
+            read_body=lambda: request.body,
+            client=request.header(b"user-agent").partition("/")[0] or "http",
+            read_headers=headers,
         )
+        exchange = self.wire.open(sent)
         if exchange is not None:
             return exchange
         if self.routes:
@@ -92,7 +91,7 @@ class SocketMemory:
                 raise ConnectionRefusedError(errno.ECONNREFUSED, str(error)) from None
             if reply is not None:
                 return reply
-        found = self.wire.open_other(Sent(request.method, url, host, headers, request.body, client))
+        found = self.wire.open_other(sent)
         return recorded_reply(found, request.method) if isinstance(found, Played) else found
 
     def url(self, connection: Any, request: Incoming) -> str:

@@ -3,30 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pytest_modelroute.wire.detour import Trip
 from pytest_modelroute.wire.own_routes import Reply
 from pytest_modelroute.wire.redirection import Outgoing
-
-if TYPE_CHECKING:
-    from pytest_modelroute.wire.exchanges import Wire
-
-
-def trip_of(wire: Wire, request: Any, body: Callable[[], bytes]) -> Trip | None:
-    """The way of a call that another model answers, where each case is run on every model."""
-    if wire.detour is None:
-        return None
-    url = request.url
-    return wire.trip(
-        method=request.method,
-        url=str(url),
-        host=url.host,
-        port=url.port,
-        path=url.path,
-        body=body,
-        headers=request.headers.multi_items,
-    )
 
 
 def travel(trip: Trip, handle: Callable[[Any], Any], request: Any, library: Any) -> Any:

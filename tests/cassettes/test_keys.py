@@ -13,7 +13,15 @@ from pytest_modelroute.wire.recorded import Pairs, Sent
 
 def sent(host: str, headers: Pairs = (), query: str = "") -> Sent:
     """A request to a host."""
-    return Sent("POST", f"https://{host}/v1/chat{query}", host, lambda: headers, b"{}", "httpx")
+    return Sent(
+        method="POST",
+        url=f"https://{host}/v1/chat{query}",
+        host=host,
+        path="/v1/chat",
+        read_body=lambda: b"{}",
+        client="httpx",
+        read_headers=lambda: headers,
+    )
 
 
 @pytest.fixture(autouse=True)

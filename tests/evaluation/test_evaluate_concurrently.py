@@ -16,6 +16,7 @@ from pytest_modelroute.evaluation.attempts import Bench
 from pytest_modelroute.evaluation.evaluate import StepEvaluator
 from pytest_modelroute.providers.prices import PriceBook
 from pytest_modelroute.wire.exchanges import Wire
+from pytest_modelroute.wire.recorded import Sent
 from pytest_modelroute.wire.virtual_time import VirtualTime
 
 TEN = [{"id": str(number), "inputs": number, "expected_output": number} for number in range(10)]
@@ -55,7 +56,8 @@ class _Crowd:
 def _send(wire: Wire) -> None:
     """Let a client library send a request."""
     body = b'{"model": "gpt-small", "messages": []}'
-    wire.open(method="POST", url=URL, host="api.openai.com", path="/v1/chat/completions", body=lambda: body, client="x")
+    path = "/v1/chat/completions"
+    wire.open(Sent(method="POST", url=URL, host="api.openai.com", path=path, read_body=lambda: body, client="x"))
 
 
 def _in_thread(function: Callable[[], object]) -> None:

@@ -19,6 +19,7 @@ from pytest_modelroute.evaluation.verdict import Verdict
 from pytest_modelroute.providers.prices import PriceBook
 from pytest_modelroute.wire.exchanges import Wire
 from pytest_modelroute.wire.places import short_path
+from pytest_modelroute.wire.recorded import Sent
 from pytest_modelroute.wire.virtual_time import VirtualTime
 
 CASES = [{"id": text, "inputs": text, "expected_output": text.upper()} for text in ("a", "b", "c")]
@@ -193,7 +194,9 @@ def test_calls_before_the_first_coroutine_are_the_first_cases(evaluate: StepEval
     def call(text: str) -> Coroutine[Any, Any, str]:
         path, body = "/v1/chat/completions", b'{"model": "gpt-small", "messages": []}'
         url = f"https://api.openai.com{path}"
-        bench.wire.open(method="POST", url=url, host="api.openai.com", path=path, body=lambda: body, client="x")
+        bench.wire.open(
+            Sent(method="POST", url=url, host="api.openai.com", path=path, read_body=lambda: body, client="x")
+        )
         return _aupper(text)
 
     assert [len(result.calls) for result in evaluate(CASES, run=call).results] == [1, 1, 1]

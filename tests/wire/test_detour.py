@@ -18,6 +18,7 @@ from pytest_modelroute.wire.call_log import ProviderCall
 from pytest_modelroute.wire.case_run import CaseRun, Heard
 from pytest_modelroute.wire.detour import Detour
 from pytest_modelroute.wire.labels import Label, labelled
+from pytest_modelroute.wire.recorded import Sent
 from pytest_modelroute.wire.redirection import Target
 
 Serve = Callable[[Callable[[BaseHTTPRequestHandler], None]], str]
@@ -193,12 +194,14 @@ def test_a_call_that_cannot_be_sent_elsewhere_is_refused(new_run: Callable[[], T
         pytest.raises(UnrecordedCall, match="was sent by aiohttp: --modelroute-record-all-tiers"),
     ):
         there.run.wire.open(
-            method="POST",
-            url="https://api.openai.com/v1/chat/completions",
-            host="api.openai.com",
-            path="/v1/chat/completions",
-            body=lambda: body,
-            client="aiohttp",
+            Sent(
+                method="POST",
+                url="https://api.openai.com/v1/chat/completions",
+                host="api.openai.com",
+                path="/v1/chat/completions",
+                read_body=lambda: body,
+                client="aiohttp",
+            )
         )
     assert "sends the calls of httpx and httpx2 to other models" in there.run.wire.failures()[0]
 
