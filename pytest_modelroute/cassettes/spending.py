@@ -25,18 +25,18 @@ class Purse:
     """
     The money of one session. Each live call reserves the most that it may cost, and pays what it has cost.
 
+    Its book is a file, so that all workers of pytest-xdist pay from one purse. A reservation of a process that was
+    killed stays: its call may have been billed.
+
     Attributes:
         cap: In USD; None for none.
         path: The book.
 
-    Its book is a file, so that all workers of pytest-xdist pay from one purse. A reservation of a process that was
-    killed stays: its call may have been billed.
     """
 
     def __init__(self, state: Path, session: str, cap: Decimal | None) -> None:
         """`state` is the folder `.modelroute`, `session` tells the run, `cap` is in USD, None for none."""
         self._state = state
-        self._session = session
         self.cap = cap
         self.path = state / FOLDER / f"{session}.json"
 

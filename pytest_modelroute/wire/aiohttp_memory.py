@@ -26,7 +26,7 @@ from pytest_modelroute.wire.aiohttp_live import read_along
 from pytest_modelroute.wire.connection import Incoming, ScriptedConnection
 from pytest_modelroute.wire.exchange import Exchange
 from pytest_modelroute.wire.exchanges import Wire
-from pytest_modelroute.wire.imports import ModulePatch, StandIns
+from pytest_modelroute.wire.imports import ModulePatch, StandIns, begin_listening, end_listening
 from pytest_modelroute.wire.memory import ClientEnd
 from pytest_modelroute.wire.own_routes import OwnRoutes, Reply, recorded_reply
 from pytest_modelroute.wire.read_along import along_with
@@ -47,15 +47,11 @@ class AiohttpMemory:
 
     def start(self) -> None:
         """Begin to listen."""
-        _listening.append(self)
-        if len(_listening) == 1:
-            _patch.install()
+        begin_listening(_listening, self, _patches)
 
     def stop(self) -> None:
         """Stop listening."""
-        _listening.remove(self)
-        if not _listening:
-            _patch.remove()
+        end_listening(_listening, self, _patches)
 
     @property
     def answers(self) -> bool:
@@ -271,4 +267,4 @@ def _stand_ins(module: Any) -> StandIns:
     yield connector, "connect", connect
 
 
-_patch: Final = ModulePatch("aiohttp.connector", _stand_ins)
+_patches: Final = [ModulePatch("aiohttp.connector", _stand_ins)]

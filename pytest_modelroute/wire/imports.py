@@ -8,10 +8,11 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 StandIns = Iterable[tuple[type[Any], str, Any]]
 "Class, name of the method, and what stands in for it."
+_Listener = TypeVar("_Listener")
 
 
 class ModulePatch(MetaPathFinder):
@@ -68,3 +69,19 @@ class ModulePatch(MetaPathFinder):
             owner: type[Any] = next(each for each in kind.__mro__ if name in vars(each))
             self._originals.append((owner, name, vars(owner)[name]))
             setattr(owner, name, stand_in)
+
+
+def begin_listening(listeners: list[_Listener], listener: _Listener, patches: Sequence[ModulePatch]) -> None:
+    """One more listens, the newest last: with the first the stand-ins are there."""
+    listeners.append(listener)
+    if len(listeners) == 1:
+        for patch in patches:
+            patch.install()
+
+
+def end_listening(listeners: list[_Listener], listener: _Listener, patches: Sequence[ModulePatch]) -> None:
+    """It listens no more: with the last the stand-ins are gone."""
+    listeners.remove(listener)
+    if not listeners:
+        for patch in reversed(patches):
+            patch.remove()

@@ -21,7 +21,7 @@ import httpx
 
 from pytest_modelroute.wire.connection import Incoming
 from pytest_modelroute.wire.exchanges import Wire
-from pytest_modelroute.wire.imports import ModulePatch, StandIns
+from pytest_modelroute.wire.imports import ModulePatch, StandIns, begin_listening, end_listening
 from pytest_modelroute.wire.own_routes import OwnRoutes, recorded_reply
 from pytest_modelroute.wire.recorded import Pairs, Played, Sent
 from pytest_modelroute.wire.socket_answer import Found
@@ -43,17 +43,11 @@ class SocketMemory:
 
     def start(self) -> None:
         """Begin to listen."""
-        _listening.append(self)
-        if len(_listening) == 1:
-            for patch in _patches:
-                patch.install()
+        begin_listening(_listening, self, _patches)
 
     def stop(self) -> None:
         """Stop listening."""
-        _listening.remove(self)
-        if not _listening:
-            for patch in reversed(_patches):
-                patch.remove()
+        end_listening(_listening, self, _patches)
 
     def find(self, connection: Any, request: Incoming) -> Found:
         """
