@@ -1,23 +1,15 @@
-"""
-The frames in which AWS streams (application/vnd.amazon.eventstream): where their payloads are, and their checksums.
-
-A frame: its length, the length of its headers, a checksum of those 8 bytes, headers, payload, a checksum of it all.
-"""
+"""The frames in which AWS streams: where their payloads are, and frames with other payloads."""
 
 from __future__ import annotations
 
 import base64
 import re
-import struct
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from pytest_modelroute.cassettes.views import Found, replaced
-
-_PRELUDE: Final = struct.Struct(">III")
-_CHECKSUM: Final = struct.Struct(">I")
+from pytest_modelroute.providers.aws_frames import CHECKSUM, PRELUDE, sealed
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +22,7 @@ class _Frame:
 
 def payloads(text: str) -> Iterator[tuple[int, int]]:
     """Start and end of each payload; the text is the body read as Latin-1, a character a byte."""
-    return ((frame.payload, frame.end - _CHECKSUM.size) for frame in _frames(text.encode("latin-1", "replace")))
+    return ((frame.payload, frame.end - CHECKSUM.size) for frame in _frames(text.encode("latin-1", "replace")))
 
 
 def reframed(text: str, found: Sequence[Found]) -> str:
@@ -38,17 +30,14 @@ def reframed(text: str, found: Sequence[Found]) -> str:
     body = text.encode("latin-1", "replace")
     pieces, end = list[bytes](), 0
     for frame in _frames(body):
-        first, last = frame.payload, frame.end - _CHECKSUM.size
+        first, last = frame.payload, frame.end - CHECKSUM.size
         inside = [
             Found(each.start - first, each.end - first, each.kind, each.put)
             for each in found
             if first <= each.start and each.end <= last
         ]
         payload = replaced(text[first:last], inside).encode("latin-1", "replace")
-        headers = body[frame.start + _PRELUDE.size : first]
-        lengths = struct.pack(">II", _PRELUDE.size + len(headers) + len(payload) + _CHECKSUM.size, len(headers))
-        whole = lengths + _CHECKSUM.pack(zlib.crc32(lengths)) + headers + payload
-        pieces.append(whole + _CHECKSUM.pack(zlib.crc32(whole)))
+        pieces.append(sealed(body[frame.start + PRELUDE.size : first], payload))
         end = frame.end
     return b"".join((*pieces, body[end:])).decode("latin-1")
 
@@ -83,10 +72,10 @@ def closed_payloads(text: str, shells: Shells) -> list[Found]:
 def _frames(body: bytes) -> Iterator[_Frame]:
     """The frames that are whole; a stream may have been cut in the midst of one."""
     at = 0
-    while at + _PRELUDE.size + _CHECKSUM.size <= len(body):
-        total, headers, _ = _PRELUDE.unpack_from(body, at)
-        payload = at + _PRELUDE.size + headers
-        if total < _PRELUDE.size + headers + _CHECKSUM.size or at + total > len(body):
+    while at + PRELUDE.size + CHECKSUM.size <= len(body):
+        total, headers, _ = PRELUDE.unpack_from(body, at)
+        payload = at + PRELUDE.size + headers
+        if total < PRELUDE.size + headers + CHECKSUM.size or at + total > len(body):
             return
         yield _Frame(at, payload, at + total)
         at += total

@@ -1,13 +1,20 @@
-"""Amazon Bedrock's Converse: POST {base}/model/{model}/converse. Its streams (converse-stream) are not spoken."""
+"""Amazon Bedrock's Converse: POST {base}/model/{model}/converse, and converse-stream (bedrock_stream.py)."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 from urllib.parse import quote, unquote
 
 from pytest_modelroute.errors import MalformedExchange
+from pytest_modelroute.providers.bedrock_stream import (
+    ConverseStream,
+    read_usage,
+    write_events,
+    write_exception,
+    write_usage,
+)
 from pytest_modelroute.providers.exchange import (
     FinishReason,
     Message,
@@ -15,14 +22,12 @@ from pytest_modelroute.providers.exchange import (
     ProviderRequest,
     Tool,
     ToolCall,
-    Usage,
     WireRequest,
     estimate_usage,
 )
 from pytest_modelroute.providers.failures import ErrorClass, Failure, Spoken, Vocabulary, WireError
 from pytest_modelroute.providers.language import (
     StreamReader,
-    count,
     mapping,
     objects,
     read_object,
@@ -67,6 +72,7 @@ _WORDS: Final = Vocabulary(
         "model identifier is invalid": "not_found",
     },
 )
+_STATUSES: Final = {spoken.word: spoken.status for spoken in _WORDS.spoken.values()}
 _SAYS: Final[Mapping[ErrorClass, str]] = {
     "context_overflow": "Input is too long for requested model.",
     "quota_exhausted": "Too many tokens per day, please wait before trying again.",
@@ -95,11 +101,11 @@ class BedrockConverse:
     stream_type = "application/vnd.amazon.eventstream"
     vocabulary = _WORDS
     filters_content = True
-    streams = False
+    streams = True
     embeds = False
 
     def recognises(self, path: str) -> bool:
-        """Converse and its stream, which is then refused by name: left alone it would look like any other service."""
+        """Converse and its stream."""
         return _PATH.search(path) is not None
 
     def read_request(self, body: bytes, path: str) -> ProviderRequest:
@@ -107,8 +113,6 @@ class BedrockConverse:
         found = _PATH.search(path)
         if found is None:
             raise MalformedExchange(f"{_WHAT} request names its model in the path, which is {path!r}")
-        if found["stream"]:
-            _refuse_to_stream()
         value = read_object(body, what=f"{_WHAT} request")
         messages = objects(value.get("messages"))
         if messages is None:
@@ -123,6 +127,7 @@ class BedrockConverse:
         tool_config |= {"tools": others} if others else {}
         return ProviderRequest(
             model=unquote(found["model"]),
+            stream=found["stream"] is not None,
             messages=(
                 *system,
                 *(_read_message(str(entry.get("role", "")), entry.get("content")) for entry in messages),
@@ -138,8 +143,6 @@ class BedrockConverse:
 
     def write_request(self, request: ProviderRequest, key: str) -> WireRequest:
         """Write a request; the key is a Bedrock API key, since nothing here signs requests."""
-        if request.stream:
-            _refuse_to_stream()
         value = _SAMPLING.write(request.params)
         value["messages"] = [
             {"role": message.role, "content": _content_of(message)}
@@ -154,7 +157,7 @@ class BedrockConverse:
             others = objects(tool_config.get("tools")) or []
             value["toolConfig"] = {**tool_config, "tools": [*map(_write_tool, request.tools), *others]}
         return WireRequest(
-            path=f"/model/{quote(request.model, safe='')}/converse",
+            path=f"/model/{quote(request.model, safe='')}/converse{'-stream' if request.stream else ''}",
             headers={"authorization": f"Bearer {key}", "content-type": "application/json"},
             body=write_object(value),
         )
@@ -172,26 +175,26 @@ class BedrockConverse:
             "metrics": {"latencyMs": 0},
         }
         if reply.reports_usage:
-            value["usage"] = _write_usage(reply.usage or estimate_usage(request, reply.text))
+            value["usage"] = write_usage(reply.usage or estimate_usage(request, reply.text))
         return write_object(value)
 
-    def write_stream(self, request: ProviderRequest, reply: ProviderReply, pieces: Sequence[str]) -> list[bytes]:  # noqa: ARG002 - there is none
-        """There is none: raises MalformedExchange."""
-        _refuse_to_stream()
+    def write_stream(self, request: ProviderRequest, reply: ProviderReply, pieces: Sequence[str]) -> list[bytes]:
+        """Write a stream; usage comes last."""
+        usage = write_usage(reply.usage or estimate_usage(request, reply.text)) if reply.reports_usage else None
+        return write_events(reply, pieces, stop_reason=_STOP_REASONS[reply.finish_reason], usage=usage)
 
     def write_error(self, failure: Failure) -> WireError:
         """Write a refusal; its type stands in a header."""
         spoken = _WORDS.say(failure.kind)
-        message = " ".join(filter(None, (_SAYS.get(failure.kind), failure.message)))
         return WireError(
             status=spoken.status,
-            body=write_object({"message": message}),
+            body=write_object({"message": _message_of(failure)}),
             headers={_TYPE_HEADER: str(spoken.word)},
         )
 
-    def write_stream_error(self, failure: Failure) -> bytes:  # noqa: ARG002 - there is none
-        """There is none: raises MalformedExchange."""
-        _refuse_to_stream()
+    def write_stream_error(self, failure: Failure) -> bytes:
+        """Write a refusal as a frame of that type; the status of the stream stays 200."""
+        return write_exception(str(_WORDS.say(failure.kind).word), _message_of(failure))
 
     def read_reply(self, body: bytes) -> ProviderReply:
         """Read a whole answer."""
@@ -201,14 +204,17 @@ class BedrockConverse:
             raise MalformedExchange(f"{_WHAT} reply has no content in its output message; it has {sorted(value)}")
         return ProviderReply(
             text="".join(text_of(block) for block in blocks),
-            usage=_read_usage(mapping(value.get("usage"))) if value.get("usage") else None,
+            usage=read_usage(mapping(value.get("usage"))) if value.get("usage") else None,
             finish_reason=_FINISH.get(str(value.get("stopReason")), "stop"),
             tool_calls=tuple(_read_tool_call(mapping(block["toolUse"])) for block in blocks if "toolUse" in block),
         )
 
     def stream_reader(self) -> StreamReader:
-        """There is none: raises MalformedExchange."""
-        _refuse_to_stream()
+        """Read a stream while it comes."""
+        # The type alone says not all: with the status that it has in a whole reply it does.
+        return ConverseStream(
+            classify=lambda word, said: _WORDS.classify(_STATUSES.get(word), word, said), finishes=_FINISH
+        )
 
     def read_error(self, body: bytes) -> tuple[str | None, str]:
         """The message of an error, and its type where the body has it and not the header."""
@@ -217,11 +223,8 @@ class BedrockConverse:
         return word or None, str(value.get("message") or value.get("Message") or "")
 
 
-def _refuse_to_stream() -> NoReturn:
-    raise MalformedExchange(
-        "Bedrock's converse_stream is not spoken in this version, only converse is: let the application call converse "
-        "where providers are scripted"
-    )
+def _message_of(failure: Failure) -> str:
+    return " ".join(filter(None, (_SAYS.get(failure.kind), failure.message)))
 
 
 def _read_message(role: str, content: object) -> Message:
@@ -258,24 +261,4 @@ def _read_tool_call(block: Mapping[str, Any]) -> ToolCall:
         name=str(block.get("name", "")),
         arguments=mapping(block.get("input")),
         id=str(block.get("toolUseId") or "call_1"),
-    )
-
-
-def _write_usage(usage: Usage) -> dict[str, Any]:
-    return {
-        "inputTokens": usage.fresh_input,
-        "outputTokens": usage.total_output,
-        "totalTokens": usage.fresh_input + usage.total_output,
-        "cacheReadInputTokens": usage.cache_read,
-        "cacheWriteInputTokens": usage.cache_write,
-    }
-
-
-def _read_usage(usage: Mapping[str, Any]) -> Usage:
-    """The input tokens exclude both cache buckets; the output tokens include reasoning, which is told apart nowhere."""
-    return Usage(
-        fresh_input=count(usage.get("inputTokens")),
-        cache_read=count(usage.get("cacheReadInputTokens")),
-        cache_write=count(usage.get("cacheWriteInputTokens")),
-        output=count(usage.get("outputTokens")),
     )

@@ -88,7 +88,7 @@ def ask(
             not end in time, and nobody sleeps past the deadline.
 
     """
-    sent = request.for_model(target.model, stream=stream and target.language.streams)
+    sent = request.for_model(target.model, stream=stream)
     wire = target.language.write_request(sent, target.key)
     outgoing = _post(parse_url(target.base_url + wire.path), wire)
     clocks = patience.clocks
@@ -108,8 +108,6 @@ def ask(
             if wait is None or now + wait >= context.until:
                 raise
         else:
-            if stream and reply.text and not sent.stream:
-                yield reply.text
             return ModelResponse(
                 text=reply.text,
                 model=target.model,

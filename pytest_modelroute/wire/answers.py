@@ -188,7 +188,8 @@ def _break(language: Language, request: ProviderRequest, fault: BrokenReply, lat
 
 
 def _corrupt(frame: bytes) -> bytes:
-    """The frame with its first line of JSON broken off in the middle."""
+    """The frame with its first line of JSON broken off in the middle; a frame of AWS has no lines."""
     start = frame.index(b"{")
-    end = frame.index(b"\n", start)
+    end = frame.find(b"\n", start)
+    end = end if end >= 0 else len(frame)
     return frame[: (start + end) // 2] + frame[end:]

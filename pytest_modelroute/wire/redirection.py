@@ -149,7 +149,7 @@ def _translated(request: ProviderRequest, language: Language, spoken: Language) 
     messages = tuple(
         replace(message, role="system") if message.role == "developer" else message for message in request.messages
     )
-    return replace(request, params=params, messages=messages, stream=request.stream and spoken.streams)
+    return replace(request, params=params, messages=messages)
 
 
 def _is_anthropic(language: Language) -> bool:

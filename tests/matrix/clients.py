@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
@@ -407,6 +407,13 @@ def ollama_client() -> Client:
     return Client("ollama", "httpx", model, calls.modes())
 
 
+def _take_converse_event(heard: Heard, event: Any) -> None:
+    if "text" in event.get("contentBlockDelta", {}).get("delta", {}):
+        heard.pieces.append(event["contentBlockDelta"]["delta"]["text"])
+    heard.model = BEDROCK_MODEL
+    heard.has_usage = heard.has_usage or "usage" in event.get("metadata", {})
+
+
 def _take_converse(heard: Heard, reply: Any) -> None:
     heard.pieces += [block["text"] for block in reply["output"]["message"]["content"] if block.get("text")]
     heard.model, heard.has_usage = BEDROCK_MODEL, "usage" in reply
@@ -431,7 +438,18 @@ def bedrock_client() -> Client:
         return closing(client)
 
     asked: Any = {"modelId": BEDROCK_MODEL, "messages": [{"role": "user", "content": [{"text": PROMPT}]}]}
-    calls = _Calls(opened=opened, whole=lambda client: client.converse(**asked), take=_take_converse)
+
+    def converse_stream(client: Any) -> Iterator[Any]:
+        with closing(client.converse_stream(**asked)["stream"]) as events:  # else its connection stays open
+            yield from events
+
+    calls = _Calls(
+        opened=opened,
+        whole=lambda client: client.converse(**asked),
+        stream=converse_stream,
+        take=_take_converse,
+        take_piece=_take_converse_event,
+    )
     return Client(
         "boto3",
         "a socket (urllib3)",

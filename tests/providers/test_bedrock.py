@@ -7,21 +7,18 @@ from typing import Any
 
 import pytest
 
-from pytest_modelroute.errors import MalformedExchange
+from pytest_modelroute.errors import MalformedExchange, StreamFailed
+from pytest_modelroute.providers.aws_frames import FrameDecoder, sealed, write_frame
 from pytest_modelroute.providers.bedrock import BedrockConverse
 from pytest_modelroute.providers.exchange import Message, ProviderReply, ProviderRequest, Tool, ToolCall, Usage
 from pytest_modelroute.providers.failures import ErrorClass, Failure
-from pytest_modelroute.providers.language import read_wire_error
+from pytest_modelroute.providers.language import read_stream, read_wire_error
 
 PATH = "/model/amazon.nova-lite-v1%3A0/converse"
 BEDROCK = BedrockConverse()
 REQUEST = ProviderRequest(model="asked", messages=(Message(role="user", text="abcdefgh"),))
 ARN = "arn:aws:bedrock:eu-central-1:123456789012:inference-profile/eu.anthropic.claude-haiku-4-5-20251001-v1:0"
 ENCODED_ARN = ARN.replace(":", "%3A").replace("/", "%2F")
-NO_STREAMS = (
-    "Bedrock's converse_stream is not spoken in this version, only converse is: let the application call converse "
-    "where providers are scripted"
-)
 
 
 def _bytes(value: object) -> bytes:
@@ -202,22 +199,99 @@ def test_a_path_without_a_model_is_no_request() -> None:
 # Streams
 
 
+def test_a_stream_has_a_path_of_its_own() -> None:
+    """The body does not say that a stream is asked for."""
+    stream = BEDROCK.read_request(b'{"messages": []}', "/model/m/converse-stream")
+    assert (stream.model, stream.stream) == ("m", True)
+    assert BEDROCK.write_request(stream, "k").path == "/model/m/converse-stream"
+
+
+def test_a_stream_tells_its_events_by_the_headers_of_its_frames() -> None:
+    """As boto3 names them; usage comes last."""
+    body = b"".join(BEDROCK.write_stream(REQUEST, ProviderReply(text="a b", usage=Usage(output=2)), ["a ", "b"]))
+    frames = list(FrameDecoder().feed(body))
+    assert [frame.headers[":event-type"] for frame in frames] == [
+        "messageStart",
+        "contentBlockDelta",
+        "contentBlockDelta",
+        "contentBlockStop",
+        "messageStop",
+        "metadata",
+    ]
+    assert json.loads(frames[1].payload) == {"contentBlockIndex": 0, "delta": {"text": "a "}}
+
+
+def test_a_stream_may_report_no_usage() -> None:
+    """Then it is not known."""
+    reply = ProviderReply(text="hi", reports_usage=False)
+    assert read_stream(BEDROCK, b"".join(BEDROCK.write_stream(REQUEST, reply, ["hi"]))).usage is None
+
+
+def test_a_stream_is_read_however_it_is_cut() -> None:
+    """A frame may come in many pieces."""
+    body = b"".join(BEDROCK.write_stream(REQUEST, ProviderReply(text="grüezi"), ["grü", "ezi"]))
+    reader = BEDROCK.stream_reader()
+    assert "".join(reader.feed(body[at : at + 1]) for at in range(len(body))) == reader.reply().text == "grüezi"
+
+
 @pytest.mark.parametrize(
-    "ask",
+    ("kind", "code"),
     [
-        lambda: BEDROCK.read_request(b'{"messages": []}', "/model/m/converse-stream"),
-        lambda: BEDROCK.write_request(ProviderRequest(model="m", messages=(), stream=True), "k"),
-        lambda: BEDROCK.write_stream(REQUEST, ProviderReply(text="hi"), ["hi"]),
-        lambda: BEDROCK.write_stream_error(Failure(kind="overloaded", message="So it is")),
-        BEDROCK.stream_reader,
+        ("rate_limited", "ThrottlingException"),
+        ("context_overflow", "ValidationException"),
+        ("server_error", "InternalServerException"),
     ],
-    ids=["read a request", "write a request", "write a stream", "write an error", "read a stream"],
 )
-def test_streams_are_refused_in_one_sentence(ask: Any) -> None:
-    """Whoever meets it reads what is missing and what to do."""
+def test_a_stream_may_end_in_an_error(kind: ErrorClass, code: str) -> None:
+    """A frame of the error's type; the status stays 200."""
+    error = BEDROCK.write_stream_error(Failure(kind=kind, message="So it is"))
+    with pytest.raises(StreamFailed, match="So it is") as raised:
+        read_stream(BEDROCK, error)
+    assert (raised.value.kind, raised.value.code) == (kind, code)
+
+
+def test_an_error_without_a_type_is_an_error_of_the_server() -> None:
+    """AWS has frames that tell an error in their headers alone."""
+    frame = write_frame({":message-type": "error", ":error-code": "internalError", ":error-message": "broken"}, b"")
+    with pytest.raises(StreamFailed, match="InternalError: broken") as raised:
+        read_stream(BEDROCK, frame)
+    assert raised.value.kind == "server_error"
+
+
+def test_events_that_are_not_known_are_passed_over() -> None:
+    """Bedrock adds some, such as those of reasoning."""
+    frames = BEDROCK.write_stream(REQUEST, ProviderReply(text="hi"), ["hi"])
+    thought = {"contentBlockIndex": 0, "delta": {"reasoningContent": {"text": "hm"}}}
+    new = [
+        write_frame({":message-type": "event", ":event-type": "later"}, b"{}"),
+        write_frame({":message-type": "event", ":event-type": "contentBlockDelta"}, _bytes(thought)),
+    ]
+    assert read_stream(BEDROCK, b"".join([*new, *frames])).text == "hi"
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda body: body[:-1] + bytes([body[-1] ^ 1]), "a frame of an AWS stream does not fit its checksum"),
+        (lambda _body: bytes(12), "a frame of an AWS stream is 0 bytes long, with 0 of headers"),
+        (lambda body: body[:-1], "the stream of a Bedrock converse-stream was cut off: no messageStop came"),
+    ],
+    ids=["another byte", "no length", "cut"],
+)
+def test_a_damaged_frame_is_told(damage: Any, message: str) -> None:
+    """Its checksum tells it; what was cut is not taken for the end."""
+    start = write_frame({":message-type": "event", ":event-type": "messageStart"}, b"{}")
     with pytest.raises(MalformedExchange) as error:
-        ask()
-    assert str(error.value) == NO_STREAMS
+        read_stream(BEDROCK, damage(start))
+    assert str(error.value) == message
+
+
+def test_a_header_that_is_no_text_ends_what_is_read_of_the_headers() -> None:
+    """A time stamp says nothing of what a frame is, and comes last where it comes."""
+    stamp = bytes([1]) + b"t" + bytes([8]) + bytes(8)
+    said = b"\x01a" + bytes([7]) + b"\x00\x01b"
+    (frame,) = FrameDecoder().feed(sealed(said + stamp, b"{}"))
+    assert frame.headers == {"a": "b"}
 
 
 # Replies

@@ -150,15 +150,15 @@ async def test_a_task_that_is_cancelled_closes_its_stream(mock_providers: MockPr
     assert mock_providers.calls[0].error == "cancelled"
 
 
-def test_a_format_without_a_stream_brings_the_whole_in_one_piece(
+def test_a_stream_of_bedrock_comes_in_pieces_too(
     mock_providers: MockProviders, new_client: Callable[..., ModelClient]
 ) -> None:
-    """Bedrock's streams are not spoken here; nobody has to know which provider answers."""
+    """Its frames are binary; nobody has to know which provider answers."""
     url = "https://bedrock-runtime.eu-central-1.amazonaws.com"
     settings = Settings(models={"it": ModelSettings(model="m", provider="aws", base_url=url)})
     mock_providers.otherwise("Good morning")
     stream = new_client(settings).stream("it", HI)
-    assert (list(stream), stream.response.text) == (["Good morning"], "Good morning")
+    assert (list(stream), stream.response.text) == (["Good", " morning"], "Good morning")
 
 
 # Streams that break off

@@ -327,24 +327,6 @@ def test_a_call_that_cannot_be_read_fails(run: Run) -> None:
     result.stdout.fnmatch_lines(["a call of https://api.openai.com/v1/chat/completions cannot be read: *not JSON*"])
 
 
-def test_a_stream_of_bedrock_that_is_asked_for_fails(run: Run) -> None:
-    """It is known for what it is: the message says what is missing and what to do, also where it was swallowed."""
-    why = (
-        "Bedrock's converse_stream is not spoken in this version, only converse is: let the application call converse "
-        "where providers are scripted"
-    )
-    url = "https://bedrock-runtime.eu-central-1.amazonaws.com/model/amazon.nova-lite-v1%3A0/converse-stream"
-    result = run(
-        "def test_it(mock_providers):\n"
-        "    try:\n"
-        f"        httpx.post('{url}', json={{'messages': []}})\n"
-        "    except Exception:\n"
-        "        pass\n"
-    )
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines([f"a call of {url} cannot be read: {why}"])
-
-
 def test_a_read_timeout_without_a_timeout_fails(run: Run) -> None:
     """A client that would wait for ever is told so, and the test fails although its error is swallowed."""
     result = run(
