@@ -18,6 +18,8 @@ The exceptions of the package, in one tree.
     |   +-- FallbacksFailed             every candidate of a request failed
     +-- BudgetExceeded                  a call was not made, since the day's budget does not cover it
     +-- WorkflowError                   a step of a workflow failed, or a workflow is put together wrongly
+    +-- PromiseError                    what a router's test class promises cannot be, or cannot be checked
+    +-- SubjectError                    the router under test cannot be built or asked as its class says
     +-- VirtualTimeError                the clock of a test cannot be moved as asked
     +-- MissingExtra                    an optional package is not installed
     +-- NetworkBlocked                  (also a ConnectionRefusedError) a connection left this machine
@@ -180,6 +182,14 @@ class WorkflowError(ModelRouteError):
         """Keep the step next to the message."""
         super().__init__(message)
         self.step = step
+
+
+class PromiseError(ModelRouteError):
+    """A class of `RoutingInvariants` promises what cannot be, or names a law or an attribute that does not exist."""
+
+
+class SubjectError(ModelRouteError):
+    """The router under test cannot be built, or asked, as its test class says."""
 
 
 class VirtualTimeError(ModelRouteError):

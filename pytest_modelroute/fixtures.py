@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_modelroute.evaluation.attempts import Progress
     from pytest_modelroute.evaluation.evaluate import StepEvaluator
     from pytest_modelroute.evaluation.thresholds import StepThreshold
+    from pytest_modelroute.lawrun import LawRun
     from pytest_modelroute.testrun import TestRun
     from pytest_modelroute.wire.call_log import CallLog
     from pytest_modelroute.wire.scripted import MockProviders
@@ -28,6 +29,7 @@ SETTINGS: pytest.StashKey[SettingsFiles] = pytest.StashKey()
 THRESHOLDS: pytest.StashKey[list[StepThreshold]] = pytest.StashKey()
 RUN: pytest.StashKey[TestRun] = pytest.StashKey()
 PROBLEM: pytest.StashKey[str] = pytest.StashKey()
+LAW: pytest.StashKey[LawRun] = pytest.StashKey()
 _RECORDS: pytest.StashKey[bool] = pytest.StashKey()
 "Whether any test of this run has recordings, which what others leave running must not touch."
 
@@ -84,11 +86,48 @@ def evaluate_step(request: pytest.FixtureRequest, call_log: CallLog) -> StepEval
     return StepEvaluator(run.bench)
 
 
+@pytest.fixture
+def routing_laws(request: pytest.FixtureRequest) -> Callable[[type[Any], str], None]:
+    """What the tests of a RoutingInvariants class call: tries one of its laws."""
+    from pytest_modelroute.lawrun import LawRun
+
+    item, config = request.node, request.config
+    files = config.stash[SETTINGS]
+    folder = item.path.parent
+    run = item.stash[LAW] = LawRun(
+        test=_path_from_here(item),
+        settings=files.at(folder),
+        profile=str(config.getoption("modelroute_profile")),
+        seed=int(config.getoption("modelroute_seed") or 0),
+    )
+
+    def check(kind: type[Any], law: str) -> None:
+        __tracebackhide__ = True
+        try:
+            verdict = run.check(kind, law)
+        except our_errors() as error:
+            raise pytest.fail.Exception(str(error), pytrace=False) from None
+        for note in run.notes:
+            _warn(item, note)
+        if verdict.action == "fail":
+            raise pytest.fail.Exception(verdict.message, pytrace=False)
+        if verdict.action == "skip":
+            pytest.skip(verdict.message)
+        if verdict.action == "xfail":
+            pytest.xfail(verdict.message)
+
+    return check
+
+
 _FIXTURES = frozenset({"call_log", "evaluate_step", "mock_providers", "recorded_providers", "virtual_time"})
 
 
 def prepare(item: pytest.Item) -> None:
     """A test found by pytest: let its cassette bring the fixture, and keep live ones for those who ask for them."""
+    if getattr(getattr(item, "cls", None), "_modelroute_problem", None) is not None:
+        from pytest_modelroute.errors import PromiseError
+
+        raise PromiseError(item.cls._modelroute_problem)  # type: ignore[attr-defined]  # noqa: SLF001
     names: list[str] | None = getattr(item, "fixturenames", None)
     if names is None:
         return

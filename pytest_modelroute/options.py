@@ -53,6 +53,20 @@ def add_options(parser: pytest.Parser) -> None:
         help="while recording, run every case of a step on every model of the settings, and keep what comes of it "
         "beside the cassette",
     )
+    group.addoption(
+        "--modelroute-profile",
+        choices=("quick", "ci", "thorough"),
+        default="ci",
+        help="how many examples each law of a RoutingInvariants class is tried on: quick 8, ci (default) 40, thorough "
+        "400; the same ones in every run",
+    )
+    group.addoption(
+        "--modelroute-seed",
+        metavar="N",
+        type=int,
+        default=0,
+        help="try the laws on other examples (default 0)",
+    )
     group.addoption("--modelroute-live", action="store_true", help="run the tests marked live, which call providers")
 
 

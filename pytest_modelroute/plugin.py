@@ -14,6 +14,7 @@ import pytest
 
 # The fixtures are found here, as names of this module: a plugin of their own would be one more to register.
 from pytest_modelroute.fixtures import (
+    LAW,
     PROBLEM,
     RUN,
     SETTINGS,
@@ -28,6 +29,7 @@ from pytest_modelroute.fixtures import (
     our_errors,
     prepare,
     recorded_providers,
+    routing_laws,
     save_recording,
     virtual_time,
 )
@@ -36,9 +38,10 @@ from pytest_modelroute.options import add_markers, add_options, check_options
 if TYPE_CHECKING:
     from pytest_modelroute.evaluation.thresholds import StepThreshold
 
-__all__ = ["call_log", "evaluate_step", "mock_providers", "recorded_providers", "virtual_time"]
+__all__ = ["call_log", "evaluate_step", "mock_providers", "recorded_providers", "routing_laws", "virtual_time"]
 _MARKER = "step_threshold"
 _EVALUATED, _UNUSABLE, _RECORDED = "modelroute_evaluations", "modelroute_unusable", "modelroute_recording"
+_LAW = "modelroute_law"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -133,6 +136,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """Attach the call log to a failure, and the evaluations to the report, as JSON so that they cross xdist."""
     report = yield
     run = item.stash.get(RUN, None)
+    if LAW in item.stash and report.when == "call":
+        item.stash[LAW].attach_to(report, _LAW)
     if PROBLEM in item.stash:
         setattr(report, _UNUSABLE, True)
     elif run is not None and report.when == "call":
@@ -145,20 +150,19 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Show each evaluated step; nothing where there was none."""
-    reports = list(_reports(terminalreporter, _EVALUATED))
-    recordings = [getattr(report, _RECORDED) for report in _reports(terminalreporter, _RECORDED)]
+    """Show each evaluated step, what was recorded, and which laws held; nothing where there was none."""
+    kinds = (_EVALUATED, _RECORDED, _LAW)
+    told = {kind: [(r.nodeid, getattr(r, kind)) for r in _reports(terminalreporter, kind)] for kind in kinds}
     case = config.getoption("modelroute_case")
-    if reports or recordings or case is not None:
-        from pytest_modelroute.report.session import recording_lines, session_lines
+    if any(told.values()) or case is not None:
+        from pytest_modelroute.report.session import section_lines
 
-        evaluations = ((report.nodeid, getattr(report, _EVALUATED)) for report in reports)
-        lines = [*session_lines(evaluations), *recording_lines(recordings)]
+        lines = section_lines(*told.values())
         if lines or case is not None:
             terminalreporter.section("modelroute")
         for line in lines:
             terminalreporter.line(line)
-        if case is not None and not reports:
+        if case is not None and not told[_EVALUATED]:
             terminalreporter.line(f"ERROR: --modelroute-case: no evaluation of this run has a case {case!r}", red=True)
 
 

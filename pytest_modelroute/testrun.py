@@ -76,6 +76,7 @@ class TestRun:
         self._missed: list[str] = []
         self._runs = False
         self._interception: Interception | None = None
+        self._scripts: MockProviders | None = None
         self._evidence: CallLog | None = None
         self._recording: TestRecording | None = None
         self.passed = False
@@ -139,7 +140,7 @@ class TestRun:
             **names,
         )
         guard = NetworkGuard(settings.allow_hosts if settings is not None else ())
-        self.wire.scripts = scripts
+        self.wire.scripts = self._scripts = scripts
         try:
             if stays:
                 self.wire.guard = guard
@@ -279,7 +280,7 @@ class TestRun:
         return WaitsForEver(message)
 
     def _unused(self) -> list[str]:
-        leftovers = self.wire.scripts.leftovers() if self.wire.scripts is not None else None
+        leftovers = self._scripts.leftovers() if self._scripts is not None else None
         return [] if leftovers is None else [leftovers]
 
     def _stale(self) -> list[str]:

@@ -7,7 +7,19 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Any
 
+from pytest_modelroute.report.laws import law_lines
 from pytest_modelroute.report.numbers import show_usd
+
+
+def section_lines(
+    evaluations: Iterable[tuple[str, str]], recordings: Iterable[tuple[str, str]], laws: Iterable[tuple[str, str]]
+) -> list[str]:
+    """The whole section: (test id, JSON) of the evaluations, the recordings and the laws of a run."""
+    return [
+        *session_lines(evaluations),
+        *law_lines(law for _, law in laws),
+        *recording_lines(recording for _, recording in recordings),
+    ]
 
 
 def session_lines(evaluations: Iterable[tuple[str, str]]) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from pytest_modelroute.errors import ScriptError
 from pytest_modelroute.providers.exchange import ProviderReply, ProviderRequest, Usage, estimate_usage, split_text
@@ -13,6 +13,9 @@ from pytest_modelroute.providers.language import Language
 from pytest_modelroute.providers.registry import provider_behind
 from pytest_modelroute.providers.vectors import embedded
 from pytest_modelroute.wire.faults import BadBody, BrokenReply, Fault, Filtered, LostConnection, OddReply, Refusal
+
+if TYPE_CHECKING:
+    from pytest_modelroute.wire.call_log import ProviderCall
 
 _JSON = {"content-type": "application/json"}
 
@@ -49,6 +52,22 @@ class Pace:
     latency: float = 0.0
     ttft: float | None = None
     chunks: int | tuple[str, ...] | None = None
+
+
+class Answering(Protocol):
+    """
+    Who answers the calls of a wire: scripts of a test, or of a scene.
+
+    Attributes:
+        answers_for: The thread whose call is being answered; None while there is none.
+
+    """
+
+    answers_for: int | None
+
+    def answer(self, call: ProviderCall, language: Language, *, strict: bool) -> Answer | None:
+        """The answer to a call; None for one that others may answer, where it is not strict."""
+        ...
 
 
 def answer_with_reply(language: Language, request: ProviderRequest, reply: ProviderReply, pace: Pace) -> Answer:

@@ -85,6 +85,9 @@ class Endpoint:
                     path=request.path,
                     read_body=lambda: request.body,
                     client=request.header(b"user-agent").partition("/")[0] or "http",
+                    read_headers=lambda: [
+                        (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers
+                    ],
                 )
             )
         except BaseException as error:  # noqa: BLE001 - whatever a script raises belongs to the test, not to this thread

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from email.utils import formatdate
@@ -22,7 +22,7 @@ from pytest_modelroute.providers.exchange import ProviderRequest
 from pytest_modelroute.providers.language import Language
 from pytest_modelroute.providers.prices import PriceBook
 from pytest_modelroute.providers.registry import LANGUAGES, language_for, provider_at, provider_behind
-from pytest_modelroute.wire.answers import Answer
+from pytest_modelroute.wire.answers import Answer, Answering
 from pytest_modelroute.wire.call_log import CallLog, ProviderCall
 from pytest_modelroute.wire.detour import Detour, Trip
 from pytest_modelroute.wire.exchange import Exchange
@@ -31,7 +31,6 @@ from pytest_modelroute.wire.network_guard import NetworkGuard
 from pytest_modelroute.wire.owners import Owner, current_owner
 from pytest_modelroute.wire.places import script_traceback
 from pytest_modelroute.wire.recorded import Played, Recordings, Sent, Take, replayed
-from pytest_modelroute.wire.scripted import MockProviders
 from pytest_modelroute.wire.virtual_time import VirtualTime
 
 _real_perf_counter = time.perf_counter
@@ -53,6 +52,7 @@ class Wire:
         unlabelled_is_ambiguous: Whether several cases are under way at once.
         speed: How much faster than recorded latencies pass where time is real; None where they are not waited for.
         prices: What calls cost.
+        heed: Told of each call and of the request that it came as; None where nobody asks.
         served: The port on 127.0.0.1 -> the provider's name, where scripts stand behind a real server.
 
     """
@@ -70,7 +70,7 @@ class Wire:
 
         """
         self.calls = CallLog(steps=steps)
-        self.scripts: MockProviders | None = None
+        self.scripts: Answering | None = None
         self.recordings: Recordings | None = None
         self.guard: NetworkGuard | None = None
         self.clock: VirtualTime | None = None
@@ -78,6 +78,7 @@ class Wire:
         self.unlabelled_is_ambiguous = False
         self.served: dict[int, str] = {}
         self.speed: float | None = None
+        self.heed: Callable[[ProviderCall, Sent], None] | None = None
         self._skipped = 0.0
         self._owner = Owner()
         self.prices = prices
@@ -318,6 +319,8 @@ class Wire:
             started_s=self.now,
             prices=self.prices,
         )
+        if self.heed is not None:
+            self.heed(call, sent)
         if label.run is None or not label.run.apart:
             self.calls.append(call)
         if label.calls is not None:

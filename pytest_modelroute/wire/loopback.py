@@ -94,6 +94,10 @@ class LoopbackServer:
 
         return self._ask(ask)
 
+    def is_own(self, thread: Thread) -> bool:
+        """Whether a thread is the server's."""
+        return thread is self._thread
+
     def stop(self) -> None:
         """Close the ports and every connection, and end the thread."""
         self._stopped = True

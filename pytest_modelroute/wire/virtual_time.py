@@ -61,6 +61,8 @@ class VirtualTime:
         self._watch = Watch()
         self._forever = Forever(failure, self._watch.maker)
         self._thread: int | None = None
+        self._sharing: Callable[[float], None] | None = None
+        self._members: set[int] = set()
         self._wall_shift = 0
         self._bases = (0, 0, 0)
         self._loops = LoopControl(self._main, controls=self.is_here, forever=self._forever, watch=self._watch)
@@ -150,6 +152,21 @@ class VirtualTime:
         wanted = round(moment.timestamp() * 1_000_000) * 1_000
         self._wall_shift += wanted - (self._bases[_WALL] + self._main.passed + self._wall_shift)
 
+    def share(self, sleep: Callable[[float], None] | None) -> None:
+        """
+        Let other threads live on this clock too, taking turns; None for this thread alone again.
+
+        Args:
+            sleep: Called where a thread that has joined in sleeps, for time to pass; returns when it is due.
+
+        """
+        self._sharing = sleep
+        self._members.clear()
+
+    def join_in(self) -> None:
+        """Let the current thread live on this clock, while it is shared."""
+        self._members.add(get_ident())
+
     def start(self) -> None:
         """Take over the clocks of `time` for this thread, and the event loops that run on it."""
         self._thread = get_ident()
@@ -187,6 +204,9 @@ class VirtualTime:
         Any other thread than the test's has no clock of its own: its latencies are added to the test's, one after
         another, so that a measured time may come out too long but never too short.
         """
+        if self._sharing is not None and get_ident() in self._members:
+            self._sharing(seconds)
+            return
         if self.is_here():
             self._watch.blocked(seconds)
         self._pass(round(seconds * NANO))
@@ -214,7 +234,7 @@ class VirtualTime:
 
     def is_here(self) -> bool:
         """Whether the current thread is under virtual time."""
-        return get_ident() == self._thread
+        return get_ident() == self._thread or (bool(self._members) and get_ident() in self._members)
 
     def lanes(self, count: int) -> Lanes:
         """So many lanes, on which pieces of synchronous work overlap in virtual time though they run one by one."""
@@ -237,9 +257,9 @@ _active: list[VirtualTime] = []
 
 
 _WAITS_FOR_REAL: Final = frozenset(
-    {"subprocess", "multiprocessing", "concurrent", "threading", "queue", "socketserver", "selectors"}
+    {"hypothesis", "subprocess", "multiprocessing", "concurrent", "threading", "queue", "socketserver", "selectors"}
 )
-"Of the standard library: what waits for threads and processes, which do not live in virtual time."
+"What waits for threads and processes, which do not live in virtual time, and what measures how long a search takes."
 
 
 def _read(kind: int) -> int | None:

@@ -1,0 +1,201 @@
+"""
+The atlas: what a few plain requests show of a router before its laws are tried.
+
+Which model which request reaches (so that every chain can be tried), how the classifier's calls look, and which words
+the router's own code knows (so that texts can be made around them).
+"""
+
+from __future__ import annotations
+
+import re
+import types
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, cast
+
+from pytest_modelroute.errors import SubjectError
+from pytest_modelroute.invariants.player import Signatures
+from pytest_modelroute.invariants.promises import Promises
+from pytest_modelroute.invariants.requests import RoutingRequest
+from pytest_modelroute.invariants.scenes import Act, Ask, Scene, Script
+from pytest_modelroute.invariants.seen import Played, SeenAsk
+from pytest_modelroute.invariants.stage import Stage
+from pytest_modelroute.wire.places import is_users
+
+PROBES: Final = (
+    "Where is my order?",
+    "What is the capital of France?",
+    "Explain step by step why the sky is blue, compare it with a sunset on Mars, and analyse the physics in detail.",
+    "def add(a, b):\n    return a - b\n\nDebug this Python function and prove that the fix is right for all integers.",
+    "I was charged twice, my contract is about to be cancelled and the legal department wants an answer. "
+    "Write a careful response that considers the refund policy, the regulation and the risk. " * 4,
+    "word " * 600,
+)
+"From the easiest to the hardest, for whatever a router goes by: words, length, code, questions."
+_WAYS: Final = 6
+"How many requests are kept for each model."
+_WORDS: Final = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A request that reached a model, and what the classifier answered."""
+
+    request: RoutingRequest
+    label: str | None = None
+    model: str = ""
+
+    def ask(self, **changes: Any) -> Ask:
+        """The request again, with other moments or conditions."""
+        return replace(Ask(request=self.request, label=self.label), **changes)
+
+    def scene(self, script: Script | None = None, *, name: str = "") -> Scene:
+        """The scene of this request alone."""
+        return Scene(acts=(Act(asks=(self.ask(),), script=script or Script()),), name=name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Atlas:
+    """What was seen of a router."""
+
+    ways: dict[str, tuple[Way, ...]] = field(default_factory=dict[str, tuple[Way, ...]])
+    "Model -> requests that it answers where nothing fails."
+    vocabulary: tuple[str, ...] = ()
+    "Words in the router's own code."
+    learned: Signatures | None = None
+    is_async: bool = False
+    leftovers: tuple[str, ...] = ()
+    "Tasks and threads that a plain request left running."
+    providers: dict[str, str] = field(default_factory=dict[str, str])
+    "Model -> the provider that it was asked at."
+
+
+def survey(stage: Stage, promises: Promises, *, name: str) -> Atlas:
+    """
+    Ask a router a few plain requests, and see.
+
+    Raises:
+        SubjectError: It makes no provider call, or asks for models that it does not declare.
+
+    """
+    played: list[Played] = []
+    ways: dict[str, list[Way]] = {}
+    providers: dict[str, str] = {}
+    for way in _probes(promises):
+        scene = way.scene()
+        seen = stage.play(scene)
+        played.append(seen)
+        ask = seen.only
+        if len(played) == 1:
+            _check_first(ask, promises, seen, name)
+        providers.update({call.model: call.provider for call in ask.calls})
+        if ask.route is not None and len(ways.setdefault(ask.route, [])) < _WAYS:
+            ways[ask.route].append(Way(way.request, way.label, ask.route))
+        if promises.classifier is not None and stage.learned is None and len(played) % 4 == 0:
+            stage.learned = _learn(played, promises)
+    return Atlas(
+        ways={model: tuple(found) for model, found in ways.items()},
+        vocabulary=tuple(vocabulary(stage.last_router)),
+        learned=stage.learned,
+        is_async=stage.is_async,
+        leftovers=tuple(dict.fromkeys(left for seen in played for left in seen.leftovers)),
+        providers=providers,
+    )
+
+
+def _probes(promises: Promises) -> Iterator[Way]:
+    labels: Sequence[str | None] = tuple(promises.classifier.labels) if promises.classifier else (None,)
+    steps: Sequence[str | None] = [s for s, m in (promises.steps or {}).items() if m is not None] or (None,)
+    categories: Sequence[str | None] = (None, *promises.category_tiers) if "category" in promises.options else (None,)
+    for prompt in (*PROBES, *promises.corpus[:_WAYS]):
+        for label in labels:
+            for step in steps:
+                yield Way(RoutingRequest(prompt=prompt, step=step), label)
+    for category in categories[1:]:
+        for step in steps:
+            yield Way(RoutingRequest(prompt=PROBES[0], category=category, step=step))
+
+
+def _check_first(ask: SeenAsk, promises: Promises, seen: Played, name: str) -> None:
+    """The plainest request of all must be answered by a provider, or nothing that follows says anything."""
+    if seen.endless is not None:
+        raise SubjectError(f"{name}.ask never returns, even for a plain request with healthy providers: {seen.endless}")
+    if not ask.calls:
+        came = f"raised {type(ask.error).__name__}: {ask.error}" if ask.error else f"returned {ask.response!r}"[:200]
+        raise SubjectError(
+            f"{name}.ask made no provider call, and {came}.\n"
+            "Calls are seen on httpx, httpx2 and aiohttp; any other client is given providers.url(name) as its base URL"
+        )
+    if ask.error is not None:
+        raise SubjectError(
+            f"{name}.ask raised on a plain request with healthy providers: {type(ask.error).__name__}: {ask.error}"
+        ) from ask.error
+    unknown = [call.model for call in ask.calls if call.model not in promises.known_models and call.role == "answer"]
+    if unknown:
+        raise SubjectError(
+            f"{name}: a plain request went to {unknown[0]!r}, which is neither in tiers nor in a chain of fallbacks; "
+            f"declared are: {', '.join(sorted(promises.known_models))}.\n"
+            "Models are compared as they are asked for on the wire: write them so, or add what is missing "
+            "(helpers = (...) for judges and guards)"
+        )
+
+
+def _learn(played: Sequence[Played], promises: Promises) -> Signatures | None:
+    """How the calls of the classifier's model look, from requests that were classified and answered by another."""
+    from pytest_modelroute.invariants.player import looks_of
+
+    assert promises.classifier is not None  # noqa: S101 - the caller's condition
+    classifications: set[Any] = set()
+    answers: set[Any] = set()
+    for seen in played:
+        calls = [call for call in seen.only.calls if call.model == promises.classifier.model]
+        if len(seen.only.calls) > 1 and calls and calls[0] is seen.only.calls[0]:
+            classifications.add(looks_of(calls[0]))
+            answers |= {looks_of(call) for call in calls[1:]}
+    if not classifications:
+        return None
+    return Signatures(frozenset(classifications), frozenset(answers))
+
+
+def vocabulary(router: object) -> list[str]:
+    """
+    The words in the code of a router: its keywords, labels, names of categories.
+
+    From the constants of the functions, and the values, of the user's own modules that its class lives in.
+    """
+    words: dict[str, None] = {}
+    for holder in _modules_of(router):
+        for value in list(vars(holder).values()):
+            _collect(value, words, holder.__name__, depth=0)
+    chosen = [word for word in words if re.fullmatch(r"[a-z][a-z -]{2,24}", word, re.IGNORECASE)]
+    return sorted(chosen, key=lambda word: (len(word), word))[:_WORDS]
+
+
+def _modules_of(router: object) -> Iterator[types.ModuleType]:
+    import sys
+
+    target: Any = router if isinstance(router, types.FunctionType) else type(router)
+    for kind in getattr(target, "__mro__", (target,)):
+        module = sys.modules.get(getattr(kind, "__module__", ""))
+        file = getattr(module, "__file__", None)
+        if module is not None and isinstance(file, str) and is_users(file):
+            yield module
+
+
+def _collect(value: object, words: dict[str, None], home: str, *, depth: int) -> None:
+    if isinstance(value, str):
+        for word in re.findall(r"[A-Za-z][A-Za-z-]{2,24}", value) if len(value) < 60 else ():  # noqa: PLR2004
+            words.setdefault(word)
+    elif isinstance(value, types.FunctionType | types.MethodType) and value.__module__ == home:
+        for constant in value.__code__.co_consts:
+            _collect(constant, words, home, depth=depth + 1)
+    elif isinstance(value, type) and value.__module__ == home and depth < 2:  # noqa: PLR2004
+        for member in vars(value).values():
+            _collect(member, words, home, depth=depth + 1)
+    elif isinstance(value, re.Pattern):
+        _collect(str(cast("re.Pattern[Any]", value).pattern)[:50], words, home, depth=depth)
+    elif isinstance(value, dict | list | tuple | set | frozenset) and depth < 3:  # noqa: PLR2004
+        items: Any = cast("Any", value)
+        items = items.items() if isinstance(value, dict) else items
+        for item in list(items)[:100]:
+            _collect(item, words, home, depth=depth + 1)

@@ -1,0 +1,256 @@
+"""Answers the provider calls of a scene: who failed how often in this request, and what comes next."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from threading import RLock
+from typing import Any, Final, cast
+
+from pytest_modelroute.errors import PriceUnknown, ScriptError
+from pytest_modelroute.invariants.promises import Promises
+from pytest_modelroute.invariants.scenes import Act, Ask, Behaviour, Fails, Good, Script
+from pytest_modelroute.invariants.seen import Role
+from pytest_modelroute.providers.exchange import FinishReason, ProviderReply, Usage, output_limit
+from pytest_modelroute.providers.language import Language
+from pytest_modelroute.wire.answers import Answer, Pace, answer_with_fault, answer_with_reply
+from pytest_modelroute.wire.call_log import ProviderCall
+
+MOST_CALLS: Final = 200
+"Of one request; a router that makes more will make them for ever."
+_CLASSIFIED_S: Final = 0.05
+_ANSWER: Final = "This is the answer of {model}."
+
+
+class EndlessCalls(BaseException):
+    """One request made more provider calls than any router needs; no Exception, so that no fallback hides it."""
+
+
+class NoSuchForm(BaseException):
+    """The provider that was asked has no form for the fault of the scene: the example says nothing."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Told:
+    """What is known of one call beyond the log."""
+
+    role: Role
+    behaviour: Behaviour | str | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class AskState:
+    """How far one request is."""
+
+    ask: Ask | None
+    script: Script
+    entered: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    asked: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
+    classified: list[ProviderCall] = field(default_factory=list[ProviderCall])
+    calls: int = 0
+    answered: bool = False
+
+
+class ScenePlayer:
+    """The scripted providers of one scene; stands where `mock_providers` stands otherwise."""
+
+    def __init__(self, promises: Promises, *, learned: Signatures | None = None) -> None:
+        """
+        Nobody is asked yet.
+
+        Args:
+            promises: Say which calls are classifications, and what answers look like.
+            learned: How calls of the classifier's model look, where that was seen before.
+
+        """
+        self._promises = promises
+        self._learned = learned
+        self.fatal: BaseException | None = None
+        "What must end the scene, also where the router has swallowed it."
+        self._states: dict[str | None, AskState] = {}
+        self._lock = RLock()
+        self.told: dict[int, Told] = {}
+        self.answers_for: int | None = None
+
+    def begin(self, act: Act, cases: Sequence[str]) -> None:
+        """The requests of an act are about to be made, under these case labels."""
+        for ask, case in zip(act.asks, cases, strict=True):
+            self._states[case] = AskState(ask=ask, script=act.script)
+
+    def answer(self, call: ProviderCall, language: Language, *, strict: bool) -> Answer:
+        """The answer to a call."""
+        del strict
+        with self._lock:
+            state = self._states.setdefault(call.case, AskState(ask=None, script=Script()))
+            state.calls += 1
+            if state.calls > MOST_CALLS:
+                self.fatal = EndlessCalls(
+                    f"one request made more than {MOST_CALLS} provider calls, and was ended there"
+                )
+                raise self.fatal
+            role = self._role(call, state)
+            behaviour: Behaviour | str = self._behaviour(call, state, role)
+            self.told[call.number] = Told(role=role, behaviour=behaviour)
+        if role == "classifier" and isinstance(behaviour, str):
+            reply = ProviderReply(text=behaviour, usage=None)
+            return answer_with_reply(language, call.request, reply, Pace(latency=_CLASSIFIED_S))
+        assert not isinstance(behaviour, str)  # noqa: S101 - only a classifier answers with a label
+        if isinstance(behaviour, Fails):
+            try:
+                return answer_with_fault(language, call.request, behaviour.fault, behaviour.latency, call.provider)
+            except ScriptError as error:
+                self.fatal = NoSuchForm(str(error))
+                raise self.fatal from None
+        return self._reply(call, language, behaviour)
+
+    def _role(self, call: ProviderCall, state: AskState) -> Role:
+        promises = self._promises
+        if call.embeds:
+            return "embedding"
+        if promises.cascade is not None and call.model == promises.cascade.judge:
+            return "judge"
+        if (
+            promises.classifier is not None
+            and call.model == promises.classifier.model
+            and self._classifies(call, state)
+        ):
+            return "classifier"
+        if call.model in promises.helpers and call.model not in promises.tiers:
+            return "helper"
+        return "answer"
+
+    def _classifies(self, call: ProviderCall, state: AskState) -> bool:
+        """
+        Whether a call is one of classification.
+
+        By the class's own predicate, by how such calls and answers of the same model were seen to look, else by its
+        place: the first one of a request that names no category, and the same again.
+        """
+        classifier = self._promises.classifier
+        assert classifier is not None  # noqa: S101 - the caller's condition
+        if classifier.when is not None:
+            return classifier.when(call)
+        if self._learned is not None and (known := self._learned.is_classification(call)) is not None:
+            return known
+        if state.ask is None or state.ask.request.category is not None or state.entered:
+            return False
+        first = next(iter(state.classified), None)
+        return first is None or first.request.body == call.request.body
+
+    def _behaviour(self, call: ProviderCall, state: AskState, role: Role) -> Behaviour | str:
+        script = state.script
+        if role == "classifier":
+            state.classified.append(call)
+            label: str | Fails | None = None if state.ask is None else state.ask.label
+            label = label if label is not None else script.label
+            if label is None:
+                classifier = self._promises.classifier
+                assert classifier is not None  # noqa: S101 - there is a call of one
+                label = next(iter(classifier.labels))
+            return label
+        if role == "judge":
+            cascade = self._promises.cascade
+            row = script.models.get(call.model)
+            assert cascade is not None  # noqa: S101 - there is a call of its judge
+            return self._nth(row, call, state) if row else Good(text=cascade.judge_accepts)
+        if role in ("embedding", "helper"):
+            row = script.models.get(call.model)
+            return self._nth(row, call, state) if row else Good()
+        candidate = (call.provider, call.model)
+        if candidate not in state.entered:
+            state.entered.append(candidate)
+        place = state.entered.index(candidate)
+        row = script.models.get(call.model) or (script.candidates[place] if place < len(script.candidates) else ())
+        return self._nth(row, call, state) if row else script.good
+
+    @staticmethod
+    def _nth(row: Sequence[Behaviour], call: ProviderCall, state: AskState) -> Behaviour:
+        candidate = (call.provider, call.model)
+        state.asked[candidate] += 1
+        return row[min(state.asked[candidate], len(row)) - 1]
+
+    def _reply(self, call: ProviderCall, language: Language, good: Good) -> Answer:
+        text = good.text if good.text is not None else self._text(call)
+        usage = good.usage
+        if good.spends is not None:
+            usage = usage_for(call, good.spends)
+        reply = ProviderReply(
+            text=text,
+            usage=usage,
+            finish_reason=cast("FinishReason", good.finish_reason),
+            tool_calls=good.tool_calls,
+        )
+        return answer_with_reply(
+            language, call.request, reply, Pace(latency=good.latency, ttft=good.ttft, chunks=good.chunks)
+        )
+
+    def _text(self, call: ProviderCall) -> str:
+        answers = self._promises.answers
+        if callable(answers):
+            return answers(call)
+        cascade = self._promises.cascade
+        if answers is None and cascade is not None:
+            if cascade.accepts is not None:
+                return cascade.accepts
+            if cascade.confidence is not None:
+                return cascade.confidence.format(text=_ANSWER.format(model=call.model), confidence=1.0)
+        return answers if answers is not None else _ANSWER.format(model=call.model)
+
+
+@dataclass(frozen=True, slots=True)
+class Signatures:
+    """How the calls of the classifier's model look, by what they are for: whatever they are about, these stay alike."""
+
+    classifications: frozenset[tuple[Any, ...]]
+    answers: frozenset[tuple[Any, ...]]
+
+    def is_classification(self, call: ProviderCall) -> bool | None:
+        """Whether a call is one; None where its looks do not tell."""
+        looks = looks_of(call)
+        asks, answers = looks in self.classifications, looks in self.answers
+        return None if asks == answers else asks
+
+
+def looks_of(call: Any) -> tuple[Any, ...]:
+    """The system prompt of a call and its parameters: what a purpose has in common, whatever is asked."""
+    return (
+        "\n".join(message.text for message in call.messages if message.role == "system"),
+        tuple(sorted((name, repr(value)) for name, value in call.params.items())),
+    )
+
+
+def usage_for(call: ProviderCall, usd: Decimal) -> Usage:
+    """
+    A usage that makes a call cost an amount, as exactly as whole tokens allow and never more.
+
+    Output alone, since input tokens have a discount here and there.
+    """
+    try:
+        unit = call.prices.cost(call.model, Usage(output=1_000_000), provider=call.provider)
+    except PriceUnknown:
+        return Usage(output=1)
+    return Usage(output=int(usd * 1_000_000 / unit)) if unit else Usage(output=1)
+
+
+def fitting_usage(call: ProviderCall, *, most: int = 100) -> Usage:
+    """A usage within what the request allows: as long as its limit, `most` tokens where it has none."""
+    limit = output_limit(call.request.params)
+    return replace(Usage(), output=min(limit, most) if limit else most)
+
+
+def known_price(prices: Any, model: str) -> bool:
+    """Whether a model has a price."""
+    try:
+        prices.cost(model, Usage(output=1))
+    except PriceUnknown:
+        return False
+    return True
+
+
+def behaviours(script: Script) -> Mapping[str, Sequence[Behaviour]]:
+    """The rows of a script by the names that reports have for them."""
+    ordinals = ("the first candidate", "the second candidate", "the third candidate")
+    named = dict(zip(ordinals, script.candidates, strict=False))
+    return {**named, **script.models}

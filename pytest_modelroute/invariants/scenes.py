@@ -1,0 +1,108 @@
+"""
+A scene: what a fresh router is asked, when, and how the providers behave meanwhile.
+
+Everything here is a plain value, so that a scene can be generated, made smaller, printed and pasted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import TypeAlias
+
+from pytest_modelroute.invariants.requests import RoutingRequest
+from pytest_modelroute.providers.exchange import ToolCall, Usage
+from pytest_modelroute.wire.faults import AnyFault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Good:
+    """A whole, good answer."""
+
+    text: str | None = None
+    "The class's own `answers`, or a plain sentence, where left out."
+    latency: float = 0.2
+    usage: Usage | None = None
+    "By the length of the texts where left out."
+    spends: Decimal | None = None
+    "USD that the call is to cost: its output is as long as that takes. Instead of `usage`."
+    ttft: float | None = None
+    chunks: int | None = None
+    finish_reason: str = "stop"
+    tool_calls: tuple[ToolCall, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fails:
+    """A fault of `pytest_modelroute.faults`, after so many seconds."""
+
+    fault: AnyFault
+    latency: float = 0.1
+
+
+Behaviour: TypeAlias = Good | Fails
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Script:
+    """
+    How the providers behave; whatever is not said here is answered well.
+
+    Counters begin anew with each request: the second entry of a row is for the second call of that candidate within
+    one request, and the last entry is for all that follow.
+    """
+
+    candidates: tuple[tuple[Behaviour, ...], ...] = ()
+    """
+    By the order in which a request enters its candidates: the first row is for the first one that it asks, whichever
+    that is. What needs to know no route, and so works for every router.
+    """
+    models: Mapping[str, tuple[Behaviour, ...]] = field(default_factory=dict[str, tuple[Behaviour, ...]])
+    "By model; goes before `candidates`."
+    label: str | Fails | None = None
+    "What a declared classifier answers; its first label where left out."
+    good: Good = field(default_factory=Good)
+    "What everybody else answers."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """One request."""
+
+    request: RoutingRequest = field(default_factory=RoutingRequest)
+    at: float = 0.0
+    "Seconds after the beginning of its act."
+    cancel_after: float | None = None
+    "Seconds after which the caller gives up (async routers); None for never."
+    label: str | None = None
+    "What a declared classifier answers to this request; that of the script where left out."
+    close_after: int | None = None
+    "After how many chunks the caller closes a stream; None for reading it to its end."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """Requests that are made at once, or at their moments; the next act begins when all have ended."""
+
+    asks: tuple[Ask, ...]
+    script: Script = field(default_factory=Script)
+    pause: float = 0.0
+    "Seconds that pass before it begins."
+    wall: datetime | None = None
+    "What the wall clock shows when it begins, with a time zone; None for what it shows anyway."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """What one fresh router goes through."""
+
+    acts: tuple[Act, ...]
+    name: str = ""
+    "What it is for, where a trial has several."
+
+
+def one(request: RoutingRequest, script: Script | None = None, *, name: str = "", label: str | None = None) -> Scene:
+    """The scene of one request."""
+    return Scene(acts=(Act(asks=(Ask(request=request, label=label),), script=script or Script()),), name=name)

@@ -1,0 +1,109 @@
+"""
+Synchronous requests at the same time: threads that run one at a time, each to its next wait, in virtual time.
+
+Whoever waits (for a provider, for a back-off) hands over to the one that is due first, so that calls overlap as they
+would in life, and in the same order every time. A thread that waits for a lock is left to itself after a moment.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextvars import copy_context
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Final
+
+from pytest_modelroute.invariants import watchdog
+from pytest_modelroute.invariants.watchdog import Hangs, frames_of, stack_of
+
+if TYPE_CHECKING:
+    from pytest_modelroute.wire.virtual_time import VirtualTime
+
+_BLOCKED_S: Final = 0.05
+"Real seconds without a word after which a thread is taken to wait for a lock."
+
+
+class Simulation:
+    """Threads on one virtual clock."""
+
+    def __init__(self, clock: VirtualTime) -> None:
+        """Nothing runs yet."""
+        self._clock = clock
+        self._due: list[tuple[float, int]] = []
+        self._turn: dict[int, threading.Event] = {}
+        self._word = threading.Event()
+        self._left: set[int] = set()
+        self._numbers: dict[int, int] = {}
+
+    def run(self, works: Sequence[tuple[float, Callable[[], None]]]) -> None:
+        """
+        Run each piece of work from its moment (seconds from now) on, until all have ended.
+
+        Raises:
+            Hangs: One of them does not come back.
+
+        """
+        start = self._clock.now
+        threads: list[threading.Thread] = []
+        for number, (at, work) in enumerate(works):
+            self._turn[number] = threading.Event()
+            self._left.add(number)
+            context = copy_context()
+            threads.append(
+                threading.Thread(target=context.run, args=(self._live, number, work), daemon=True, name=f"ask-{number}")
+            )
+            heappush(self._due, (start + at, number))
+        self._clock.share(self._sleep)
+        for thread in threads:
+            thread.start()
+        try:
+            self._schedule(threads)
+        finally:
+            self._clock.share(None)
+
+    def _schedule(self, threads: Sequence[threading.Thread]) -> None:
+        silent = 0.0
+        while self._left:
+            if not self._due:
+                # Everybody waits for a lock, or works.
+                if not self._word.wait(_BLOCKED_S):
+                    silent += _BLOCKED_S
+                    if silent > watchdog.PATIENCE_S:
+                        raise Hangs(self._where(threads))
+                self._word.clear()
+                continue
+            silent = 0.0
+            moment, number = heappop(self._due)
+            self._clock.reach(max(moment, self._clock.now))
+            self._word.clear()
+            self._turn[number].set()
+            self._word.wait(_BLOCKED_S)
+
+    def _live(self, number: int, work: Callable[[], None]) -> None:
+        self._numbers[threading.get_ident()] = number
+        self._clock.join_in()
+        self._await_turn(number)
+        try:
+            work()
+        finally:
+            self._left.discard(number)
+            self._word.set()
+
+    def _sleep(self, seconds: float) -> None:
+        number = self._numbers.get(threading.get_ident())
+        if number is None:
+            return
+        heappush(self._due, (self._clock.now + seconds, number))
+        self._word.set()
+        self._await_turn(number)
+
+    def _await_turn(self, number: int) -> None:
+        self._turn[number].wait()
+        self._turn[number].clear()
+
+    def _where(self, threads: Sequence[threading.Thread]) -> str:
+        stacks = [stack_of(frames_of(thread.ident)) for thread in threads if thread.is_alive()]
+        return (
+            f"requests at the same time did not come back within {watchdog.PATIENCE_S:g} s; they hang here:\n"
+            + "\n\n".join(stacks)
+        )

@@ -1,0 +1,534 @@
+"""Plays scenes: builds a router, asks it what the scene says, and takes down what was seen."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import inspect
+import random
+import threading
+import zlib
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from functools import partial
+from typing import Any, Final, Protocol, cast
+
+from pytest_modelroute.errors import PriceUnknown, SubjectError
+from pytest_modelroute.invariants.answers import text_of
+from pytest_modelroute.invariants.laboratory import Laboratory, NeverEnds
+from pytest_modelroute.invariants.player import EndlessCalls, NoSuchForm, ScenePlayer, Signatures
+from pytest_modelroute.invariants.promises import Promises
+from pytest_modelroute.invariants.requests import RoutingRequest
+from pytest_modelroute.invariants.scenes import Act, Ask, Fails, Scene
+from pytest_modelroute.invariants.seen import Played, SeenAct, SeenAsk, SeenCall
+from pytest_modelroute.invariants.simulation import Simulation
+from pytest_modelroute.invariants.watchdog import watched
+from pytest_modelroute.wire.call_log import ProviderCall
+from pytest_modelroute.wire.faults import Refusal
+from pytest_modelroute.wire.labels import Label, labelled
+from pytest_modelroute.wire.places import raise_site
+from pytest_modelroute.wire.recorded import Sent
+
+NOON: Final = datetime(2026, 6, 15, 12, tzinfo=UTC)
+"What the wall clock shows at the beginning of a scene that does not say: no day of the machine's decides on a verdict."
+_BUILDING: Final = "building"
+_ENDLESS: Final = (NeverEnds, EndlessCalls)
+
+
+class Subject(Protocol):
+    """The router under test, as its class declares it."""
+
+    def make_router(self, providers: Any) -> Any:
+        """Build a router."""
+        ...
+
+    def ask(self, router: Any, request: Any) -> Any:
+        """Ask it."""
+        ...
+
+
+@dataclass(slots=True)
+class _Notes:
+    """What one request leaves behind while it runs."""
+
+    ask: Ask
+    case: str
+    request: RoutingRequest
+    calls: list[ProviderCall] = field(default_factory=list[ProviderCall])
+    started: float = 0.0
+    ended: float = 0.0
+    outcome: str = "answered"
+    error: BaseException | None = None
+    response: Any = None
+    chunks: list[str] = field(default_factory=list[str])
+    cost: Decimal | None = None
+
+
+class Stage:
+    """Plays scenes with fresh routers of one subject."""
+
+    def __init__(self, subject: Subject, promises: Promises, laboratory: Laboratory, *, name: str) -> None:
+        """
+        Play nothing yet.
+
+        Args:
+            subject: An instance of the test class.
+            promises: What it promises.
+            laboratory: Open.
+            name: The class's name, for messages.
+
+        """
+        self._subject: Any = subject
+        self._promises = promises
+        self._lab = laboratory
+        self._name = name
+        self.last_router: Any = None
+        "The newest router."
+        self._began = 0.0
+        self._keys: dict[int, str | None] = {}
+        self.learned: Signatures | None = None
+        "How calls of the classifier's model look, once that is known."
+        self.is_async = any(
+            inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+            for name in ("make_router", "ask", "stream")
+            if (function := getattr(subject, name, None)) is not None
+        )
+
+    @property
+    def noise(self) -> str:
+        """What the router printed so far, in a line; empty for nothing."""
+        return self._lab.noise.said()
+
+    def play(self, scene: Scene, *, seed: int = 0) -> Played:
+        """
+        Play a scene.
+
+        Raises:
+            SubjectError: The router cannot be built or asked.
+            NeverEnds: It waits for what never comes.
+            EndlessCalls: It makes provider calls without end.
+            Hangs: It blocks the process.
+
+        """
+        state = random.getstate()
+        random.seed(zlib.crc32(repr(scene).encode()) + seed)
+        try:
+            with watched(f"{self._name}: the router under test"):
+                if self.is_async:
+                    with asyncio.Runner() as runner:
+                        return runner.run(self._aplay(scene))
+                return self._play(scene)
+        finally:
+            random.setstate(state)
+
+    # ------------------------------------------------------------------ sync
+
+    def _play(self, scene: Scene) -> Played:
+        player, calls, before = self._begin(scene)
+        router = self._build()
+        if inspect.isawaitable(router):
+            _drop(router)
+            self.is_async = True
+            return self._again_in_a_loop(scene)
+        built = self._built(player, calls)
+        self._check_instance(router)
+        acts: list[SeenAct] = []
+        spent_before = self._spent(router)
+        endless: BaseException | None = None
+        for number, act in enumerate(scene.acts):
+            if act.pause:
+                self._lab.clock.advance(act.pause)
+            began = self._now()
+            notes = self._prepare(player, act, number)
+            try:
+                self._ask_all(router, notes)
+            except _ENDLESS as error:
+                endless = error
+            if inspect.isawaitable(notes[0].response):
+                _drop(notes[0].response)
+                self.is_async = True
+                return self._again_in_a_loop(scene)
+            endless = self._fatal(player) or endless
+            acts.append(self._seen_act(player, notes, began, None if endless else self._spent(router)))
+            if endless is not None:
+                break
+        return self._end(scene, acts, built, spent_before, before, (), endless)
+
+    def _ask_all(self, router: Any, notes: Sequence[_Notes]) -> None:
+        if len(notes) == 1 and not notes[0].ask.at:
+            self._lab.wire.running = Label(case=notes[0].case)
+            self._do(router, notes[0])
+            return
+        works = [(note.ask.at, partial(self._do, router, note)) for note in notes]
+        Simulation(self._lab.clock).run(works)
+
+    def _again_in_a_loop(self, scene: Scene) -> Played:
+        with asyncio.Runner() as runner:
+            return runner.run(self._aplay(scene))
+
+    def _do(self, router: Any, notes: _Notes) -> None:
+        with self._under_way(notes):
+            function = self._function(notes.request)
+            result = function(router, notes.request)
+            kind: Any = type(result)
+            if not inspect.isawaitable(result) and hasattr(kind, "__next__"):
+                self._read(result, notes)
+            notes.response = result
+            if not inspect.isawaitable(result) and not notes.chunks and not notes.request.stream:
+                notes.cost = self._cost(router, result)
+
+    def _read(self, pieces: Iterator[Any], notes: _Notes) -> None:
+        for piece in pieces:
+            notes.chunks.append(text_of(piece))
+            if notes.ask.close_after is not None and len(notes.chunks) >= notes.ask.close_after:
+                notes.outcome = "cancelled"
+                close = getattr(pieces, "close", None)
+                if close is not None:
+                    close()
+                return
+
+    # ----------------------------------------------------------------- async
+
+    async def _aplay(self, scene: Scene) -> Played:
+        player, calls, before = self._begin(scene)
+        router = self._build()
+        if inspect.isawaitable(router):
+            router = await router
+        built = self._built(player, calls)
+        self._check_instance(router)
+        acts: list[SeenAct] = []
+        spent_before = await self._aspent(router)
+        endless: BaseException | None = None
+        for number, act in enumerate(scene.acts):
+            if act.pause:
+                await asyncio.sleep(act.pause)
+            began = self._now()
+            notes = self._prepare(player, act, number)
+            if len(notes) == 1:
+                self._lab.wire.running = Label(case=notes[0].case)
+            tasks = [asyncio.create_task(self._ado(router, note)) for note in notes]
+            try:
+                await asyncio.gather(*tasks)
+            except _ENDLESS as error:
+                endless = error
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+            endless = self._fatal(player) or endless
+            acts.append(self._seen_act(player, notes, began, None if endless else await self._aspent(router)))
+            if endless is not None:
+                break
+        left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        names = tuple(_describe(task) for task in left)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        return self._end(scene, acts, built, spent_before, before, names, endless)
+
+    async def _ado(self, router: Any, notes: _Notes) -> None:
+        if notes.ask.at:
+            await asyncio.sleep(notes.ask.at)
+        task = asyncio.create_task(self._aask(router, notes))
+        if notes.ask.cancel_after is not None:
+            done, _ = await asyncio.wait({task}, timeout=notes.ask.cancel_after)
+            if not done:
+                notes.outcome = "cancelled"
+                task.cancel()
+        await task
+        if notes.error is None and notes.outcome == "answered" and not notes.chunks and not notes.request.stream:
+            notes.cost = await self._acost(router, notes.response)
+
+    async def _aask(self, router: Any, notes: _Notes) -> None:
+        with self._under_way(notes):
+            result = self._function(notes.request)(router, notes.request)
+            if inspect.isawaitable(result):
+                result = await result
+            kind: Any = type(result)
+            if hasattr(kind, "__anext__") or hasattr(kind, "__aiter__"):
+                await self._aread(result, notes)
+            elif hasattr(kind, "__next__"):
+                self._read(result, notes)
+            notes.response = result
+
+    async def _aread(self, pieces: Any, notes: _Notes) -> None:
+        iterator = aiter(pieces)
+        async for piece in iterator:
+            notes.chunks.append(text_of(piece))
+            if notes.ask.close_after is not None and len(notes.chunks) >= notes.ask.close_after:
+                notes.outcome = "cancelled"
+                close = getattr(iterator, "aclose", None) or getattr(pieces, "aclose", None)
+                if close is not None:
+                    await close()
+                return
+
+    # ---------------------------------------------------------------- shared
+
+    def _begin(self, scene: Scene) -> tuple[ScenePlayer, Any, Any]:
+        lab = self._lab
+        lab.wall.scan()
+        player = ScenePlayer(self._promises, learned=self.learned)
+        lab.wire.scripts = player
+        lab.wire.heed = self._heed
+        lab.wire.running = Label(case=_BUILDING)
+        self._keys = {}
+        lab.guard.refused.clear()
+        calls = lab.fresh_log()
+        first = scene.acts[0].wall if scene.acts else None
+        lab.clock.set(first or NOON)
+        self._began = lab.clock.now
+        attributes = {name: copy.deepcopy(value) for name, value in self._declared().items()}
+        return player, calls, (attributes, set(threading.enumerate()))
+
+    def _declared(self) -> Mapping[str, Any]:
+        """The mutable attributes of the class, which the router may have been given as they are."""
+        kind: Any = type(self._subject)
+        return {name: getattr(kind, name) for name in vars(kind) if isinstance(getattr(kind, name), list | dict | set)}
+
+    def _build(self) -> Any:
+        try:
+            with labelled(Label(case=_BUILDING)):
+                return self._subject.make_router(self._lab.providers)
+        except Exception as error:
+            where = raise_site(error)
+            if self._lab.guard.refused:
+                raise SubjectError(
+                    f"{self._name}.make_router needs the network, and raised {type(error).__name__}:\n"
+                    f"  {self._lab.guard.refused[0].partition(chr(10))[0]}\n"
+                    "Building a router must need none; give its clients providers.url(name), or build them at first use"
+                ) from error
+            raise SubjectError(
+                f"{self._name}.make_router raised {type(error).__name__}: {error}"
+                + (f"\n  at {where}" if where else "")
+                + "\nIt is called for every example, with nothing but `providers`; build the router as production does"
+            ) from error
+
+    def _built(self, player: ScenePlayer, calls: Any) -> tuple[tuple[SeenCall, ...], tuple[str, ...]]:
+        lab = self._lab
+        lab.wall.scan()
+        return tuple(self._seen_call(player, call) for call in calls), tuple(lab.guard.refused)
+
+    def _check_instance(self, router: Any) -> None:
+        if router is not None and router is self.last_router:
+            raise SubjectError(
+                f"{self._name}.make_router returned the same {type(router).__name__} twice: what one example does to "
+                "it would decide the next.\nBuild a new router in make_router, without a module-level instance or a cache"
+            )
+        self.last_router = router
+
+    def _prepare(self, player: ScenePlayer, act: Act, number: int) -> list[_Notes]:
+        if act.wall is not None:
+            self._lab.clock.set(act.wall)
+        notes = [
+            _Notes(ask=ask, case=f"{number}.{place}", request=_own_copy(ask.request))
+            for place, ask in enumerate(act.asks)
+        ]
+        player.begin(act, [note.case for note in notes])
+        return notes
+
+    def _function(self, request: RoutingRequest) -> Callable[..., Any]:
+        stream = getattr(self._subject, "stream", None)
+        chosen: Callable[..., Any] = stream if request.stream and stream is not None else self._subject.ask
+        return chosen
+
+    @contextmanager
+    def _under_way(self, notes: _Notes) -> Generator[None]:
+        """Label the calls of a request, time it, and take down how it ended."""
+        notes.started = self._now()
+        try:
+            with labelled(Label(case=notes.case, calls=notes.calls)):
+                yield
+        except (*_ENDLESS, NoSuchForm, KeyboardInterrupt):
+            raise
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - what a router raises is what is judged
+            if isinstance(error, asyncio.CancelledError) and notes.outcome == "cancelled":
+                notes.error = None
+            else:
+                notes.outcome, notes.error = "raised", error
+        finally:
+            notes.ended = self._now()
+
+    @staticmethod
+    def _fatal(player: ScenePlayer) -> BaseException | None:
+        """What ended the scene, also where the router has swallowed it; what says nothing is raised."""
+        if isinstance(player.fatal, NoSuchForm):
+            raise player.fatal
+        return player.fatal
+
+    def _now(self) -> float:
+        return round(self._lab.clock.now - self._began, 9)
+
+    def _heed(self, call: ProviderCall, sent: Sent) -> None:
+        self._keys[call.number] = _key_of(sent)
+
+    def _seen_act(self, player: ScenePlayer, notes: Sequence[_Notes], began: float, spent: Decimal | None) -> SeenAct:
+        self._lab.wire.calls.settle()
+        by_case: dict[str, list[ProviderCall]] = {}
+        for call in self._lab.wire.calls:
+            by_case.setdefault(call.case or "", []).append(call)
+        asks = tuple(self._seen_ask(player, note, by_case.get(note.case, [])) for note in notes)
+        return SeenAct(asks=asks, spent=spent, began=began)
+
+    def _seen_ask(self, player: ScenePlayer, notes: _Notes, calls: Sequence[ProviderCall]) -> SeenAsk:
+        text = "".join(notes.chunks) or text_of(notes.response)
+        return SeenAsk(
+            ask=notes.ask,
+            calls=tuple(self._seen_call(player, call) for call in calls),
+            started=notes.started,
+            ended=notes.ended,
+            outcome=cast("Any", notes.outcome),
+            text=text,
+            chunks=tuple(notes.chunks),
+            error=notes.error,
+            response=notes.response,
+            cost=notes.cost,
+            request_after=_changes(notes.ask.request, notes.request),
+        )
+
+    def _seen_call(self, player: ScenePlayer, call: ProviderCall) -> SeenCall:
+        told = player.told.get(call.number)
+        behaviour = None if told is None else told.behaviour
+        started = round(call.started_s - self._began, 9)
+        return SeenCall(
+            number=call.number,
+            model=call.model,
+            provider=call.provider,
+            role="answer" if told is None else told.role,
+            started=started,
+            ended=None if call.latency_s is None else round(started + call.latency_s, 9),
+            status=call.status,
+            error=call.error,
+            completed=call.completed,
+            streamed=call.stream,
+            usage=call.usage,
+            cost=_cost_of(call),
+            text=call.text,
+            prompt=call.prompt,
+            messages=call.messages,
+            params=call.params,
+            body=call.request.body,
+            tools=tuple(tool.name for tool in call.tools),
+            key=self._keys.get(call.number),
+            behaviour=behaviour,
+            asked_to_wait=_asked_to_wait(behaviour),
+            ttft=call.ttft_s,
+        )
+
+    def _end(
+        self,
+        scene: Scene,
+        acts: Sequence[SeenAct],
+        built: tuple[tuple[SeenCall, ...], tuple[str, ...]],
+        spent_before: Decimal | None,
+        before: Any,
+        tasks: tuple[str, ...],
+        endless: BaseException | None,
+    ) -> Played:
+        attributes, threads = before
+        declared = self._declared()
+        changed = tuple(name for name, value in attributes.items() if declared.get(name) != value)
+        server = self._lab.server
+        left = [
+            thread
+            for thread in threading.enumerate()
+            if thread not in threads
+            and thread.is_alive()
+            and not server.is_own(thread)
+            and thread.name[:7] != "asyncio"
+        ]
+        return Played(
+            scene=scene,
+            acts=tuple(acts),
+            spent_before=spent_before,
+            building=built[0],
+            refused_while_building=built[1],
+            changed=changed,
+            leftovers=(*tasks, *(f"thread {thread.name!r}" for thread in left)),
+            endless=None if endless is None else str(endless),
+        )
+
+    def _spent(self, router: Any) -> Decimal | None:
+        return self._amount("spend_of", self._asked("spend_of", router)) if self._promises.has_spend_of else None
+
+    async def _aspent(self, router: Any) -> Decimal | None:
+        if not self._promises.has_spend_of:
+            return None
+        value = self._asked("spend_of", router)
+        return self._amount("spend_of", await value if inspect.isawaitable(value) else value)
+
+    def _cost(self, router: Any, response: Any) -> Decimal | None:
+        return self._amount("cost_of", self._asked("cost_of", router, response)) if self._promises.has_cost_of else None
+
+    async def _acost(self, router: Any, response: Any) -> Decimal | None:
+        if not self._promises.has_cost_of:
+            return None
+        value = self._asked("cost_of", router, response)
+        return self._amount("cost_of", await value if inspect.isawaitable(value) else value)
+
+    def _asked(self, method: str, *args: Any) -> Any:
+        try:
+            return getattr(self._subject, method)(*args)
+        except Exception as error:
+            raise SubjectError(f"{self._name}.{method} raised {type(error).__name__}: {error}") from error
+
+    def _amount(self, method: str, value: object) -> Decimal:
+        try:
+            amount = value if isinstance(value, Decimal) else Decimal(str(value))
+        except InvalidOperation:
+            amount = Decimal("NaN")
+        if not amount.is_finite():
+            raise SubjectError(f"{self._name}.{method} returned {value!r}; an amount of USD was expected")
+        return amount
+
+
+def _drop(awaitable: Any) -> None:
+    """A coroutine that is not awaited would be warned of."""
+    close = getattr(awaitable, "close", None)
+    if close is not None:
+        close()
+
+
+def _own_copy(request: RoutingRequest) -> RoutingRequest:
+    """A copy that a router may spoil."""
+    return replace(request, params=copy.deepcopy(dict(request.params)), options=copy.deepcopy(dict(request.options)))
+
+
+def _changes(before: RoutingRequest, after: RoutingRequest) -> Mapping[str, Any]:
+    """What a router has changed in a request: name -> what it is now."""
+    pairs = {
+        "messages": (before.fresh_messages(), after.messages),
+        "params": (dict(before.params), dict(after.params)),
+        "options": (dict(before.options), dict(after.options)),
+    }
+    return {name: now for name, (was, now) in pairs.items() if was != now}
+
+
+def _cost_of(call: ProviderCall) -> Decimal | None:
+    try:
+        return call.cost_usd
+    except PriceUnknown:
+        return None
+
+
+def _asked_to_wait(behaviour: object) -> float | None:
+    fault = behaviour.fault if isinstance(behaviour, Fails) else None
+    if not isinstance(fault, Refusal):
+        return None
+    if fault.retry_after_ms is not None:
+        return fault.retry_after_ms / 1000
+    return fault.retry_after if fault.retry_after is not None else fault.retry_after_date
+
+
+def _key_of(sent: Sent) -> str | None:
+    headers = {name.lower(): value for name, value in sent.headers}
+    for name in ("authorization", "x-api-key", "api-key", "x-goog-api-key"):
+        if name in headers:
+            return headers[name].rpartition(" ")[2]
+    return None
+
+
+def _describe(task: asyncio.Task[Any]) -> str:
+    coroutine = task.get_coro()
+    return f"task {getattr(coroutine, '__qualname__', None) or task.get_name()}"
