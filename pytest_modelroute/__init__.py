@@ -14,11 +14,15 @@ if TYPE_CHECKING:
     from pytest_modelroute.config import ModelSettings, Settings, StepSettings
     from pytest_modelroute.evaluation.cases import Case, load_cases
     from pytest_modelroute.evaluation.evaluate import StepEvaluator
+    from pytest_modelroute.evaluation.golden import GoldenReport, golden_report
+    from pytest_modelroute.evaluation.golden_runs import Took
     from pytest_modelroute.evaluation.results import CaseResult, StepEvaluation
     from pytest_modelroute.evaluation.scorers import contains, exact_match, json_equal, numeric, regex
     from pytest_modelroute.evaluation.statistics import Rate
     from pytest_modelroute.providers.exchange import ProviderReply as Reply
     from pytest_modelroute.providers.exchange import ToolCall, Usage
+    from pytest_modelroute.providers.prices import Price, PriceBook
+    from pytest_modelroute.report.golden import golden_text
     from pytest_modelroute.wire.call_log import CallLog, ProviderCall
     from pytest_modelroute.wire.scripted import MockProviders
     from pytest_modelroute.wire.virtual_time import VirtualTime
@@ -27,8 +31,11 @@ __all__ = [
     "CallLog",
     "Case",
     "CaseResult",
+    "GoldenReport",
     "MockProviders",
     "ModelSettings",
+    "Price",
+    "PriceBook",
     "ProviderCall",
     "Rate",
     "Reply",
@@ -36,11 +43,14 @@ __all__ = [
     "StepEvaluation",
     "StepEvaluator",
     "StepSettings",
+    "Took",
     "ToolCall",
     "Usage",
     "VirtualTime",
     "contains",
     "exact_match",
+    "golden_report",
+    "golden_text",
     "json_equal",
     "load_cases",
     "numeric",
@@ -51,8 +61,11 @@ _HOMES = {
     "CallLog": "wire.call_log",
     "Case": "evaluation.cases",
     "CaseResult": "evaluation.results",
+    "GoldenReport": "evaluation.golden",
     "MockProviders": "wire.scripted",
     "ModelSettings": "config",
+    "Price": "providers.prices",
+    "PriceBook": "providers.prices",
     "ProviderCall": "wire.call_log",
     "Rate": "evaluation.statistics",
     "Reply": "providers.exchange",
@@ -60,11 +73,14 @@ _HOMES = {
     "StepEvaluation": "evaluation.results",
     "StepEvaluator": "evaluation.evaluate",
     "StepSettings": "config",
+    "Took": "evaluation.golden_runs",
     "ToolCall": "providers.exchange",
     "Usage": "providers.exchange",
     "VirtualTime": "wire.virtual_time",
     "contains": "evaluation.scorers",
     "exact_match": "evaluation.scorers",
+    "golden_report": "evaluation.golden",
+    "golden_text": "report.golden",
     "json_equal": "evaluation.scorers",
     "load_cases": "evaluation.cases",
     "numeric": "evaluation.scorers",

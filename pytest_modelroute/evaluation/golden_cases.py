@@ -61,17 +61,15 @@ class Ladder:
 
     def always(self, place: int) -> str:
         """
-        What the baseline of one tier is called: always-small, always-large; with the tier where it has another name.
+        What the baseline of one tier is called: always-small, always-medium, always-large.
 
-        Where the tiers have these names themselves, or lie between the ends of more than three, each goes by its own.
+        Where the tiers have such names themselves, and between the ends of more than three, by the tier's own name.
         """
-        tier = self.tiers[place]
         sizes = {0: "small", len(self.tiers) - 1: "large"}
         if len(self.tiers) == len(_SIZES):
             sizes[1] = "medium"
-        if place not in sizes or set(_SIZES) & set(self.tiers):
-            return f"always-{tier}"
-        return f"always-{sizes[place]} ({tier})"
+        own = bool(set(_SIZES) & set(self.tiers))
+        return f"always-{self.tiers[place] if own or place not in sizes else sizes[place]}"
 
 
 def _routes_of(tiers: Sequence[str]) -> Routes:
@@ -81,7 +79,7 @@ def _routes_of(tiers: Sequence[str]) -> Routes:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise EvaluationError(f"the tiers name {_list(twice)} more than once; each stands once, weakest first")
-    return Routes(aliases={name: () for name in names}, tiers={name: name for name in names}, order=names)
+    return Routes(aliases=dict.fromkeys(names, ()), tiers={name: name for name in names}, order=names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from pytest_modelroute.errors import PriceUnknown
-from pytest_modelroute.providers.exchange import Usage
+from pytest_modelroute.providers.exchange import Usage, estimate_tokens
 from pytest_modelroute.providers.registry import PROVIDERS, provider_behind
 
 _MILLION = Decimal(1_000_000)
@@ -64,6 +64,16 @@ class PriceBook:
         """
         price = self.by_provider.get((provider or "", model)) or self.own.get(model)
         return price.cost(usage) if price is not None else _listed_cost(model, usage, provider, self.aliases.get(model))
+
+    def estimate(self, model: str, text: str, *, output_tokens: int) -> Decimal:
+        """
+        USD of one call before it is made: four characters of the text a token, and an answer of so many tokens.
+
+        Raises:
+            PriceUnknown: As `cost`.
+
+        """
+        return self.cost(model, Usage(fresh_input=estimate_tokens(text), output=output_tokens))
 
 
 def _listed_cost(model: str, usage: Usage, provider: str | None, alias: str | None) -> Decimal:
