@@ -63,12 +63,12 @@ class Ladder:
         """
         What the baseline of one tier is called: always-small, always-medium, always-large.
 
-        Where the tiers have such names themselves, and between the ends of more than three, by the tier's own name.
+        Where a tier of another place has such a name, and between the ends of more than three, by the tiers' own names.
         """
         sizes = {0: "small", len(self.tiers) - 1: "large"}
         if len(self.tiers) == len(_SIZES):
             sizes[1] = "medium"
-        own = bool(set(_SIZES) & set(self.tiers))
+        own = any(tier in _SIZES and sizes.get(at) != tier for at, tier in enumerate(self.tiers))
         return f"always-{self.tiers[place] if own or place not in sizes else sizes[place]}"
 
 

@@ -12,7 +12,8 @@ from pytest_modelroute.evaluation.golden_runs import Routed, Tally
 from pytest_modelroute.evaluation.statistics import wilson
 from pytest_modelroute.report.numbers import short, show_usd, table
 
-_MISROUTES: Final = 10
+_MISROUTES: Final = 5
+"Cases shown of each kind."
 _HEADINGS: Final = ("", "agree", "95%", "under", "over", "other", "right", "USD", "s")
 
 
@@ -128,12 +129,17 @@ def _misroutes(misroutes: Sequence[Routed]) -> list[str]:
     if not misroutes:
         return []
     lines = ["", "  misrouted:"]
-    for each in misroutes[:_MISROUTES]:
-        went = "no model answered" if each.model is None else f"took {each.model} ({each.error})"
-        text = short(each.case.text)
-        lines.append(f"    {each.case.id}: expected {' or '.join(each.case.expected)}, {went}: {text!r}")
-    more = len(misroutes) - _MISROUTES
-    return [*lines, f"    ... {more} more"] if more > 0 else lines
+    for kind in ("under", "over", "other"):
+        found = [each for each in misroutes if each.error == kind]
+        lines += [f"    {_misroute(each)}" for each in found[:_MISROUTES]]
+        if len(found) > _MISROUTES:
+            lines.append(f"    ... {len(found) - _MISROUTES} more ({kind})")
+    return lines
+
+
+def _misroute(each: Routed) -> str:
+    went = "no model answered" if each.model is None else f"took {each.model} ({each.error})"
+    return f"{each.case.id}: expected {' or '.join(each.case.expected)}, {went}: {short(each.case.text)!r}"
 
 
 def golden_markdown(report: GoldenReport) -> str:

@@ -142,3 +142,16 @@ def test_an_unknown_model_says_how_to_price_it() -> None:
         "  input_price = 0.25\n"
         "  output_price = 2.00"
     )
+
+
+def test_an_estimate_prices_a_text_and_the_length_of_an_answer() -> None:
+    """Four characters a token: 401 of them are 101 tokens."""
+    prices = PriceBook(own={"m": Price(input=Decimal(2), output=Decimal(10))})
+    # 101 * 2 + 50 * 10 = 702 millionths
+    assert prices.estimate("m", "x" * 401, output_tokens=50) == Decimal("0.000702")
+
+
+def test_an_estimate_of_a_model_without_a_price_is_an_error() -> None:
+    """Never 0 in its place."""
+    with pytest.raises(PriceUnknown, match="'no-such-model' has no price"):
+        PriceBook().estimate("no-such-model", "x", output_tokens=1)
