@@ -23,6 +23,8 @@ ALLOWED: dict[str, set[str]] = {
     "config": {"errors", "tables", "providers", "evaluation"},
     "discovery": {"errors", "tables", "config"},
     "router": {"errors", "providers", "config"},
+    "invariants": {"errors", "providers", "wire", "evaluation", "faults"},
+    "lawrun": {"errors", "config", "invariants"},
     "report": {"errors", "evaluation", "wire", "cassettes"},
     "testrun": {"errors", "providers", "wire", "cassettes", "evaluation", "config", "report"},
     "faults": {"wire"},
@@ -39,7 +41,18 @@ ALLOWED: dict[str, set[str]] = {
         "options",
     },
     "options": set(),
-    "cli": {"errors", "discovery", "config", "cassettes", "evaluation", "router", "report", "wire"},
+    "cli": {
+        "errors",
+        "discovery",
+        "config",
+        "cassettes",
+        "evaluation",
+        "router",
+        "report",
+        "wire",
+        "invariants",
+        "lawrun",
+    },
     "plugin": {
         "options",
         "errors",
@@ -51,7 +64,7 @@ ALLOWED: dict[str, set[str]] = {
         "cassettes",
         "recording",
     },
-    "fixtures": {"recording", "errors", "discovery", "evaluation", "testrun", "report", "wire", "cassettes"},
+    "fixtures": {"recording", "errors", "discovery", "evaluation", "testrun", "lawrun", "report", "wire", "cassettes"},
 }
 "Room -> the rooms it may import, also in function bodies and for types alone."
 ON_THE_GROUND = ("evaluation.statistics", "evaluation.thresholds", "evaluation.routes")

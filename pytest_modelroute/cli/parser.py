@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_prune(commands)
     _add_stats(commands)
     _add_drift(commands)
+    _add_router_audit(groups)
     return parser
 
 
@@ -127,6 +128,19 @@ def _add_drift(commands: Any) -> None:
         "which is given the live and the recorded reply",
     )
     command.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_router_audit(groups: Any) -> None:
+    command = _add(
+        groups, "audit", "audit:audit", "try all laws of a class of RoutingInvariants, and print a scorecard"
+    )
+    command.add_argument("subject", metavar="MODULE:CLASS", help="such as tests.test_router:TestSupportRouter")
+    command.add_argument("--law", action="append", default=[], metavar="ID", help="this law alone; may be repeated")
+    command.add_argument(
+        "--profile", choices=("quick", "ci", "thorough"), default="ci", help="how many examples; ci by default"
+    )
+    command.add_argument("--seed", metavar="N", type=int, default=0, help="try other examples; 0 by default")
+    command.add_argument("--format", choices=("text", "json", "markdown"), default="text", help="text by default")
 
 
 class _Version(argparse.Action):

@@ -173,7 +173,7 @@ class Stage:
         with self._under_way(notes):
             function = self._function(notes.request)
             result = function(router, notes.request)
-            kind: Any = type(result)
+            kind = cast("Any", type(result))
             if not inspect.isawaitable(result) and hasattr(kind, "__next__"):
                 self._read(result, notes)
             notes.response = result
@@ -246,7 +246,7 @@ class Stage:
             result = self._function(notes.request)(router, notes.request)
             if inspect.isawaitable(result):
                 result = await result
-            kind: Any = type(result)
+            kind = cast("Any", type(result))
             if hasattr(kind, "__anext__") or hasattr(kind, "__aiter__"):
                 await self._aread(result, notes)
             elif hasattr(kind, "__next__"):
@@ -284,8 +284,9 @@ class Stage:
 
     def _declared(self) -> Mapping[str, Any]:
         """The mutable attributes of the class, which the router may have been given as they are."""
-        kind: Any = type(self._subject)
-        return {name: getattr(kind, name) for name in vars(kind) if isinstance(getattr(kind, name), list | dict | set)}
+        kind = type(cast("object", self._subject))
+        names = [*vars(kind)]
+        return {name: getattr(kind, name) for name in names if isinstance(getattr(kind, name), list | dict | set)}
 
     def _build(self) -> Any:
         try:
@@ -313,8 +314,9 @@ class Stage:
     def _check_instance(self, router: Any) -> None:
         if router is not None and router is self.last_router:
             raise SubjectError(
-                f"{self._name}.make_router returned the same {type(router).__name__} twice: what one example does to "
-                "it would decide the next.\nBuild a new router in make_router, without a module-level instance or a cache"
+                f"{self._name}.make_router returned the same {type(router).__name__} twice: what an example does "
+                "to it would decide the next.\n"
+                "Build a new router in make_router, without a module-level instance or a cache"
             )
         self.last_router = router
 

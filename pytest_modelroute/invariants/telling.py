@@ -46,6 +46,11 @@ def tell(finding: Finding, *, name: str, test: str = "") -> str:
     return "\n".join(lines)
 
 
+def summary(finding: Finding) -> str:
+    """The smallest example in a line."""
+    return " / ".join(line.strip() for line in example(list(finding.trial)))
+
+
 def example(plays: Sequence[Played]) -> Iterator[str]:
     """The requests and the behaviour of the providers, in words."""
     for number, played in enumerate(plays, start=1):
