@@ -22,7 +22,7 @@ from pytest_modelroute.evaluation.routes import Routes
 from pytest_modelroute.evaluation.thresholds import StepThreshold
 from pytest_modelroute.providers.prices import Price, PriceBook
 from pytest_modelroute.providers.registry import PROVIDERS
-from pytest_modelroute.tables import read_table
+from pytest_modelroute.tables import read_table, unless_known
 
 STANDARD_TIERS = ("small", "medium", "large")
 _RESERVED = ("dynamic", "none")
@@ -91,15 +91,24 @@ class StepSettings(_Table):
     """One step of the application."""
 
     model: str
-    "An alias, `dynamic` for a step whose model a classifier chooses, or `none` for a tool step."
+    "An alias, `dynamic` for a step whose model a classifier chooses, `none` for a tool step; a cascade's first model."
     task_type: str | None = None
     critical: bool = False
     "Whether the step keeps its model whatever remains of the budget."
     classifier: str | None = None
     "The alias of the model that classifies the requests of a dynamic step."
     cascade: tuple[str, ...] = ()
+    "The aliases that are asked one after another until an answer is good enough, weakest first."
+    judge: str | None = None
+    "The alias of the model that judges the answers of the cascade, where no gate is given in code."
     fallbacks: tuple[str, ...] = ()
     "The aliases that are tried after the step's own model, in this order, each once."
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_cascade_has_a_first_model(cls, table: Any) -> Any:
+        cascade: Any = table.get("cascade") if isinstance(table, dict) else None
+        return {"model": cascade[0], **table} if cascade and isinstance(cascade, list | tuple) else table
 
 
 class BudgetSettings(_Table):
@@ -194,7 +203,7 @@ class Settings(_Table):
             if alias in _RESERVED:
                 yield f"models.{alias}: {alias!r} says in a step that it has no model of its own; use another alias"
             if model.tier is not None:
-                yield from _unless_known(model.tier, self.tiers, f"models.{alias}.tier names")
+                yield from unless_known(model.tier, self.tiers, f"models.{alias}.tier names")
             yield from self._wrong_twins(alias, model)
             nearest = get_close_matches(model.provider or "", PROVIDERS, n=1, cutoff=0.8)
             if model.base_url is None and nearest and model.provider not in PROVIDERS:
@@ -212,21 +221,31 @@ class Settings(_Table):
 
     def _wrong_steps(self) -> Iterator[str]:
         for name, step in self.steps.items():
-            models = () if step.model in _RESERVED else (step.model,)
-            helpers = () if step.classifier is None else (step.classifier,)
-            named = {"model": models, "classifier": helpers, "cascade": step.cascade, "fallbacks": step.fallbacks}
+            models = () if step.model in (*_RESERVED, *step.cascade) else (step.model,)
+            helpers = {"classifier": step.classifier, "judge": step.judge}
+            named = {"model": models, **helpers, "cascade": step.cascade, "fallbacks": step.fallbacks}
             for key, aliases in named.items():
-                for alias in aliases:
-                    yield from _unless_known(alias, self.models, f"steps.{name}.{key} names")
+                for alias in (aliases,) if isinstance(aliases, str) else aliases or ():
+                    yield from unless_known(alias, self.models, f"steps.{name}.{key} names")
+            if step.cascade and self.models.keys() >= {*step.cascade}:
+                yield from self._wrong_cascade(name, step)
             chain = (*models, *step.fallbacks)
             for alias in sorted(alias for alias in set(chain) if chain.count(alias) > 1):
                 shown = " -> ".join(chain)
                 yield f"steps.{name}.fallbacks: the chain {shown} comes back to {alias!r}; name each candidate once"
 
+    def _wrong_cascade(self, name: str, step: StepSettings) -> Iterator[str]:
+        shown, first = " -> ".join(step.cascade), step.cascade[0]
+        ranks = [self.tiers.index(tier) for alias in step.cascade if (tier := self.models[alias].tier) in self.tiers]
+        if len(set(step.cascade)) < len(step.cascade) or ranks != sorted(ranks):
+            yield f"steps.{name}.cascade: {shown} was found; each model once, weakest first, was expected"
+        if step.model not in (first, "dynamic"):
+            yield f"steps.{name}.model is {step.model!r}, but its cascade begins with {first!r}; leave model out"
+
     def _wrong_thresholds(self) -> Iterator[str]:
         for name, table in self.thresholds.items():
             if self.steps:
-                yield from _unless_known(name, self.steps, f"thresholds.{name} is for the step")
+                yield from unless_known(name, self.steps, f"thresholds.{name} is for the step")
             try:
                 StepThreshold.from_table(name, table, where=f"thresholds.{name}")
             except ThresholdError as error:
@@ -270,13 +289,14 @@ class Settings(_Table):
         aliases: dict[str, list[str]] = {}
         for alias, model in self.models.items():
             aliases.setdefault(model.model, []).append(alias)
+        helpers = (
+            alias for step in self.steps.values() for alias in (step.classifier, step.judge) if alias is not None
+        )
         return Routes(
             aliases=aliases,
             tiers={model.model: model.tier for model in self.models.values() if model.tier is not None},
             order=self.tiers,
-            helpers=frozenset(
-                self.models[step.classifier].model for step in self.steps.values() if step.classifier is not None
-            ),
+            helpers=frozenset(self.models[alias].model for alias in helpers),
         )
 
     def answering_models(self) -> dict[str, ModelSettings]:
@@ -374,11 +394,3 @@ def _host(base_url: str | None) -> str | None:
     if base_url is None:
         return None
     return urlsplit(base_url if "//" in base_url else f"//{base_url}").hostname
-
-
-def _unless_known(name: str, known: Iterable[str], what: str) -> Iterator[str]:
-    names = list(known)
-    if name not in names:
-        nearest = get_close_matches(name, names, n=1)
-        hint = f"did you mean {nearest[0]!r}?" if nearest else f"known are: {', '.join(names) or 'none'}"
-        yield f"{what} {name!r}, which does not exist; {hint}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -48,3 +48,14 @@ def read_text(path: Path) -> str:
         return path.read_bytes().decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: not UTF-8 at byte {error.start}") from None
+
+
+def unless_known(name: str, known: Iterable[str], what: str) -> Iterator[str]:
+    """A problem, with the nearest name that is known, where a name is not."""
+    names = list(known)
+    if name not in names:
+        from difflib import get_close_matches
+
+        nearest = get_close_matches(name, names, n=1)
+        hint = f"did you mean {nearest[0]!r}?" if nearest else f"known are: {', '.join(names) or 'none'}"
+        yield f"{what} {name!r}, which does not exist; {hint}"

@@ -31,6 +31,12 @@ def test_routes_are_what_the_settings_say_of_models() -> None:
     )
 
 
+def test_a_judge_is_no_route() -> None:
+    """Its call comes after the answer, and answers nobody."""
+    step = StepSettings(model="cheap", cascade=("cheap", "good"), judge="bare")
+    assert Settings(models=SETTINGS.models, steps={"a": step}).routes().helpers == {"house-model"}
+
+
 def test_the_models_that_answer_are_each_named_once() -> None:
     """One that only classifies is none of them."""
     assert list(SETTINGS.answering_models()) == ["cheap", "good"]

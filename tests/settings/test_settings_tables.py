@@ -188,12 +188,38 @@ def test_all_mistakes_are_told_at_once() -> None:
         ({"model": "dynamic", "classifier": "smal"}, "classifier"),
         ({**STEP, "cascade": ["large", "smal"]}, "cascade"),
         ({**STEP, "fallbacks": ["smal"]}, "fallbacks"),
+        ({**STEP, "judge": "smal"}, "judge"),
+        ({"cascade": ["smal", "large"]}, "cascade"),
     ],
 )
 def test_an_alias_that_does_not_exist_names_the_nearest(step: dict[str, Any], key: str) -> None:
     """Wherever a step names a model."""
     assert _problem(models=MODELS, steps={"a": step}) == (
         f"steps.a.{key} names 'smal', which does not exist; did you mean 'small'?"
+    )
+
+
+def test_a_cascade_needs_no_model_of_its_own() -> None:
+    """It begins with its first."""
+    table = {"models": MODELS, "steps": {"a": {"cascade": ["small", "large"]}}}
+    step = read_settings(table, where="modelroute.toml").steps["a"]
+    assert step == StepSettings(model="small", cascade=("small", "large"))
+
+
+@pytest.mark.parametrize("model", ["large", "none"])
+def test_a_cascade_begins_nowhere_but_with_its_first_model(model: str) -> None:
+    """Another one would be asked by nobody; a dynamic step says where it begins."""
+    assert _problem(models=MODELS, steps={"a": {"model": model, "cascade": ["small", "large"]}}) == (
+        f"steps.a.model is {model!r}, but its cascade begins with 'small'; leave model out"
+    )
+
+
+@pytest.mark.parametrize("cascade", [["large", "small"], ["small", "large", "small"], ["small", "small"]])
+def test_a_cascade_climbs(cascade: list[str]) -> None:
+    """Each model once, weakest first."""
+    models = {alias: {**model, "tier": alias} for alias, model in MODELS.items()}
+    assert _problem(models=models, steps={"a": {"cascade": cascade}}) == (
+        f"steps.a.cascade: {' -> '.join(cascade)} was found; each model once, weakest first, was expected"
     )
 
 
