@@ -107,8 +107,8 @@ class StepSettings(_Table):
     @model_validator(mode="before")
     @classmethod
     def _a_cascade_has_a_first_model(cls, table: Any) -> Any:
-        cascade: Any = table.get("cascade") if isinstance(table, dict) else None
-        return {"model": cascade[0], **table} if cascade and isinstance(cascade, list | tuple) else table
+        cascade: Any = table.get("cascade") if hasattr(table, "get") else None
+        return {"model": cascade[0], **table} if cascade and type(cascade) in (list, tuple) else table
 
 
 class BudgetSettings(_Table):

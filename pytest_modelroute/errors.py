@@ -16,6 +16,8 @@ The exceptions of the package, in one tree.
     +-- PriceUnknown                    a model has no price
     +-- ProviderError                   the router's client got an error from a provider
     |   +-- FallbacksFailed             every candidate of a request failed
+    +-- AnswerRejected                  an answer is not good enough; raised in a verifier, with the reason
+    +-- VerifierFailed                  a verifier raised something else, or returned neither True nor False
     +-- BudgetExceeded                  a call was not made, since the day's budget does not cover it
     +-- WorkflowError                   a step of a workflow failed, or a workflow is put together wrongly
     +-- PromiseError                    what a router's test class promises cannot be, or cannot be checked
@@ -163,6 +165,25 @@ class FallbacksFailed(ProviderError):
             kind=first.kind,
         )
         self.failures = tuple(failures)
+
+
+class AnswerRejected(ModelRouteError):
+    """An answer is not good enough. A verifier of one's own may raise it with the reason, in place of False."""
+
+
+class VerifierFailed(ModelRouteError):
+    """
+    A verifier could not judge an answer: it raised something other than `AnswerRejected`, or returned no verdict.
+
+    Attributes:
+        verifier: Its name.
+
+    """
+
+    def __init__(self, message: str, *, verifier: str) -> None:
+        """Keep the name next to the message."""
+        super().__init__(message)
+        self.verifier = verifier
 
 
 class BudgetExceeded(ModelRouteError):

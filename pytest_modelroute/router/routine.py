@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from pytest_modelroute.router.calls import RequestContext
     from pytest_modelroute.router.classifier import Classifier
+    from pytest_modelroute.router.gates import Gate
+    from pytest_modelroute.router.requests import ModelRequest, ModelResponse
 
 
 @dataclass(slots=True)
@@ -41,7 +43,17 @@ class Classify:
     context: RequestContext
 
 
-Wish: TypeAlias = Send | Read | Classify | float | str
+@dataclass(slots=True)
+class Verify:
+    """Ask a gate whether an answer will do; sent back is what `gates.rule` returns."""
+
+    gate: Gate
+    request: ModelRequest
+    response: ModelResponse
+    context: RequestContext
+
+
+Wish: TypeAlias = Send | Read | Classify | Verify | float | str
 "What a routine wants done; a number is seconds to wait, a string is a piece of text for the caller."
 
 _T = TypeVar("_T")

@@ -9,8 +9,9 @@ import httpx
 
 from pytest_modelroute.errors import ModelRouteError
 from pytest_modelroute.router.calls import Clocks
+from pytest_modelroute.router.gates import arule, rule
 from pytest_modelroute.router.requests import ModelResponse
-from pytest_modelroute.router.routine import Classify, Read, Routine, Send, Wish
+from pytest_modelroute.router.routine import Classify, Read, Routine, Send, Verify, Wish
 
 _NOT_YET: Final = (
     "this stream has no response: it was not read to its end. Iterate over it first; a stream that was closed early, "
@@ -88,6 +89,8 @@ class StreamedResponse(_Stream, Iterator[str]):
             return error
         if isinstance(wish, Classify):
             return wish.classifier.classify(wish.prompt, context=wish.context)
+        if isinstance(wish, Verify):
+            return rule(wish)
         self._clocks.wait(float(wish))
         return None
 
@@ -147,6 +150,8 @@ class AsyncStreamedResponse(_Stream, AsyncIterator[str]):
             return error
         if isinstance(wish, Classify):
             return await wish.classifier.aclassify(wish.prompt, context=wish.context)
+        if isinstance(wish, Verify):
+            return await arule(wish, self._clocks)
         await self._clocks.await_(float(wish))
         return None
 
