@@ -4,14 +4,24 @@ from pytest_modelroute.router.budget import BudgetTracker
 from pytest_modelroute.router.calls import RequestContext
 from pytest_modelroute.router.classifier import Classifier, LLMClassifier
 from pytest_modelroute.router.client import ModelClient
+from pytest_modelroute.router.confidence import ConfidenceGate, SelfReport, read_confidence
 from pytest_modelroute.router.cooldown import Cooldown
 from pytest_modelroute.router.estimates import Estimate
 from pytest_modelroute.router.fallbacks import RECOVERABLE, FallbackChain
+from pytest_modelroute.router.gates import Gate, Ruling, verified_by
 from pytest_modelroute.router.heuristic import HeuristicClassifier
-from pytest_modelroute.router.metrics import RoutingMetrics
+from pytest_modelroute.router.metrics import RouteRecord, RoutingMetrics, TierTry
 from pytest_modelroute.router.requests import ModelRequest, ModelResponse
 from pytest_modelroute.router.router import ModelRouter
 from pytest_modelroute.router.streaming import AsyncStreamedResponse, StreamedResponse
+from pytest_modelroute.router.verifiers import (
+    JudgeGate,
+    follows_schema,
+    has_length,
+    matches,
+    parses_as_json,
+    parses_as_sql,
+)
 from pytest_modelroute.router.workflow import Step, Workflow, WorkflowResult
 
 __all__ = [
@@ -19,19 +29,33 @@ __all__ = [
     "AsyncStreamedResponse",
     "BudgetTracker",
     "Classifier",
+    "ConfidenceGate",
     "Cooldown",
     "Estimate",
     "FallbackChain",
+    "Gate",
     "HeuristicClassifier",
+    "JudgeGate",
     "LLMClassifier",
     "ModelClient",
     "ModelRequest",
     "ModelResponse",
     "ModelRouter",
     "RequestContext",
+    "RouteRecord",
     "RoutingMetrics",
+    "Ruling",
+    "SelfReport",
     "Step",
     "StreamedResponse",
+    "TierTry",
     "Workflow",
     "WorkflowResult",
+    "follows_schema",
+    "has_length",
+    "matches",
+    "parses_as_json",
+    "parses_as_sql",
+    "read_confidence",
+    "verified_by",
 ]

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Final, get_args
+from typing import Final, TypeVar, get_args
 
-from pytest_modelroute.errors import BudgetExceeded, FallbacksFailed, ModelRouteError, ProviderError, SettingsError
+from pytest_modelroute.errors import (
+    AnswerRejected,
+    BudgetExceeded,
+    FallbacksFailed,
+    ModelRouteError,
+    ProviderError,
+    SettingsError,
+)
 from pytest_modelroute.providers.failures import ErrorClass
 from pytest_modelroute.router.cooldown import Cooldown
 from pytest_modelroute.router.requests import ModelResponse
@@ -51,42 +58,72 @@ class FallbackChain:
                     "tried once, so name it once"
                 )
 
-    def walk(self, ask: Callable[[str], Routine[ModelResponse]]) -> Routine[ModelResponse]:
+    def walk(
+        self, ask: Callable[[str], Routine[ModelResponse]], *, no_fallbacks: bool = False
+    ) -> Routine[ModelResponse]:
         """
         Ask the candidates until one answers; to be played by a `ModelClient`.
 
         Who rests is passed over, and so is who the budget does not cover, where another failed before.
 
         Args:
-            ask: Candidate -> the routine that asks it.
+            ask: Candidate -> the routine that asks it. One that raises AnswerRejected goes on to the next candidate.
+            no_fallbacks: Whether an error is raised as it is, so that rejections alone go on.
 
         Raises:
-            FallbacksFailed: All failed; where there is one candidate alone, its own error.
+            FallbacksFailed: All failed; where one alone did, its own error. Rejected answers are told in its notes.
             ProviderError: An error that no other candidate is to hide.
             BudgetExceeded: The budget does not cover the first candidate.
 
         """
-        failures: list[ModelRouteError] = []
+        before: list[ModelRouteError] = []
         for candidate in self.candidates:
             resting = None if self._cooldown is None else self._cooldown.error(candidate)
+            if resting is not None and no_fallbacks:
+                raise _after(before, resting)
             if resting is not None:
-                failures.append(resting)
+                before.append(resting)
                 continue
             try:
                 return (yield from ask(candidate))
+            except AnswerRejected as rejection:
+                before.append(rejection)
             except ProviderError as error:
-                if self._cooldown is not None:
-                    self._cooldown.note(candidate, error)
-                if error.kind not in self._recoverable or error.text:
-                    for failure in failures:
-                        error.add_note(f"before it: {failure}")
-                    raise
-                failures.append(error)
+                self._note(candidate, error)
+                if no_fallbacks or error.kind not in self._recoverable or error.text:
+                    raise _after(before, error) from error.__cause__
+                before.append(error)
             except BudgetExceeded as error:
-                if not failures:
-                    raise
-                failures.append(error)
-        raise failures[0] if len(failures) == 1 else FallbacksFailed(failures)
+                if no_fallbacks or not before:
+                    raise _after(before, error) from error.__cause__
+                before.append(error)
+        raise _end_of(before)
+
+    def _note(self, candidate: str, error: ProviderError) -> None:
+        """Who was not asked, since the time is over, did nothing that asks for a rest."""
+        if self._cooldown is not None and error.attempts:
+            self._cooldown.note(candidate, error)
+
+
+_E = TypeVar("_E", bound=ModelRouteError)
+
+
+def _after(before: Iterable[ModelRouteError], error: _E) -> _E:
+    """The error, with what was before it in its notes."""
+    for earlier in before:
+        error.add_note(f"before it: {earlier}")
+    return error
+
+
+def _end_of(before: list[ModelRouteError]) -> ModelRouteError:
+    """The error of a chain that nobody answered; rejections are no failures, and told beside them."""
+    rejections = [error for error in before if isinstance(error, AnswerRejected)]
+    failures = [error for error in before if not isinstance(error, AnswerRejected)]
+    failures.sort(key=lambda error: isinstance(error, BudgetExceeded))  # who was asked comes first
+    if not failures:
+        return _after(rejections[:-1], rejections[-1])
+    alone = len(failures) == 1 or isinstance(failures[0], BudgetExceeded)
+    return _after(rejections, failures[0] if alone else FallbacksFailed(failures))
 
 
 def check_recoverable(classes: Iterable[str]) -> frozenset[str]:

@@ -2,13 +2,45 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from threading import Lock
+from typing import Final
 
 from pytest_modelroute.router.calls import Bill
+
+ACCEPTED: Final = "accepted"
+REJECTED: Final = "rejected"
+STRONGEST: Final = "strongest"
+
+
+@dataclass(slots=True, kw_only=True)
+class TierTry:
+    """One tier of a cascade that was asked; the checks of its answer are included in what it took."""
+
+    model: str
+    "As named on the wire."
+    outcome: str = "cancelled"
+    "accepted, rejected, or strongest for the answer of the last tier, which is not checked; else as in a RouteRecord."
+    reason: str = ""
+    "Why its answer was rejected."
+    confidence: float | None = None
+    "How sure the model said it was, 0 to 1."
+    latency_s: float = 0.0
+    bill: Bill = field(default_factory=Bill, repr=False)
+
+    @property
+    def is_wasted(self) -> bool:
+        """Whether the answer of another tier came back, or none."""
+        return self.outcome not in (ACCEPTED, STRONGEST)
+
+    @property
+    def cost_usd(self) -> Decimal:
+        """USD of its attempts; PriceUnknown where a model has no price."""
+        return self.bill.cost_usd
 
 
 @dataclass(slots=True, kw_only=True)
@@ -21,8 +53,14 @@ class RouteRecord:
     "The tier that the classifier or the request named; None for a step with a model of its own."
     candidates: tuple[str, ...] = ()
     "The aliases that were to be tried, in order."
+    cascade: tuple[str, ...] = ()
+    "Those of them that are the tiers of a cascade, weakest first; empty for a step without one."
+    tried: list[TierTry] = field(default_factory=list[TierTry])
+    "The tiers that were asked, in order."
+    escalations: int = 0
+    "How far up the cascade the request went: 0 for the first tier alone."
     downgraded: bool = False
-    "Whether the budget chose another first candidate than the step or the category."
+    "Whether the budget chose another first candidate than the step or the category, or other tiers of a cascade."
     tier: str | None = None
     "The tier of the model that answered, else of the first candidate; None for a model without one."
     model: str | None = None
@@ -30,7 +68,7 @@ class RouteRecord:
     fallback_of: str | None = None
     "The model in whose place it answered."
     attempts: int = 0
-    "Calls in all, the classifier's included."
+    "Calls in all, those of classifiers and judges included."
     latency_s: float = 0.0
     error: str | None = "cancelled"
     "None for an answer; else the error class, cancelled, or the name of another error."
@@ -40,6 +78,16 @@ class RouteRecord:
     def cost_usd(self) -> Decimal:
         """USD of all attempts; PriceUnknown where a model has no price."""
         return self.bill.cost_usd
+
+    @property
+    def escalated(self) -> bool:
+        """Whether it needed more than the first tier of a cascade."""
+        return self.escalations > 0
+
+    @property
+    def wasted_usd(self) -> Decimal:
+        """USD of the tiers whose answers were rejected, or that failed; PriceUnknown where a model has no price."""
+        return sum((tier.cost_usd for tier in self.tried if tier.is_wasted), Decimal(0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +105,17 @@ class Totals:
     cost_usd: Decimal
     models: Mapping[str, int]
     "Model -> how many requests it answered."
+    cascades: int = 0
+    "Requests of steps with a cascade."
+    escalated: int = 0
+    "Those of them that needed more than the first tier."
+    wasted_usd: Decimal = Decimal(0)
+    "What the tiers cost whose answers were rejected, or that failed."
+
+    @property
+    def escalation_rate(self) -> float:
+        """The share of the requests with a cascade that needed more than its first tier; NaN without any."""
+        return self.escalated / self.cascades if self.cascades else math.nan
 
 
 class RoutingMetrics:
@@ -92,4 +151,7 @@ class RoutingMetrics:
             latency_s=sum(record.latency_s for record in records),
             cost_usd=sum((record.cost_usd for record in records), Decimal(0)),
             models=Counter(record.model for record in records if record.model is not None),
+            cascades=sum(bool(record.cascade) for record in records),
+            escalated=sum(record.escalated for record in records),
+            wasted_usd=sum((record.wasted_usd for record in records), Decimal(0)),
         )

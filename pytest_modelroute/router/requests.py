@@ -73,18 +73,29 @@ class ModelResponse:
     "The tier of the model in the settings."
     fallback_of: str | None = None
     "The model in whose place this one answered, as named on the wire."
+    escalations: int = 0
+    "How far up its cascade a request went: 0 where the first tier answered, 1 where the second did ..."
+    confidence: float | None = None
+    "How sure the model said it was, 0 to 1; None where it was not asked."
     bill: Bill = field(default_factory=Bill, compare=False, repr=False)
+    wasted: Bill = field(default_factory=Bill, compare=False, repr=False)
+    "What the tiers of a cascade cost whose answers were rejected, or that failed; a part of the bill."
 
     @property
     def cost_usd(self) -> Decimal:
         """
-        USD of all attempts for this answer: failed ones that are billed, fallbacks and the classifier's included.
+        USD of all attempts for this answer: failed ones that are billed, fallbacks, classifiers and judges included.
 
         Raises:
             PriceUnknown: A model has no price.
 
         """
         return self.bill.cost_usd
+
+    @property
+    def wasted_usd(self) -> Decimal:
+        """USD of `wasted`; PriceUnknown where a model has no price."""
+        return self.wasted.cost_usd
 
 
 def check_seconds(name: str, value: float | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache, partial
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from pytest_modelroute.errors import SettingsError
 from pytest_modelroute.router.budget import BudgetTracker, Reservation
 from pytest_modelroute.router.calls import Bill, RequestContext
+from pytest_modelroute.router.cascade import Climb, Gates, gates_of_steps, prepared, tiers_of
 from pytest_modelroute.router.classifier import Classifier, LLMClassifier, labels_of, tier_named
 from pytest_modelroute.router.client import ModelClient
 from pytest_modelroute.router.cooldown import Cooldown
@@ -34,6 +35,7 @@ class ModelRouter:
 
     To the step's own model, or, where that is `dynamic`, to the model of the tier that a classifier or the request
     names; to a weaker one where the budget asks for it and the step is not critical; and on to the step's fallbacks.
+    A step with a cascade asks its tiers one after another until its gate accepts an answer.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class ModelRouter:
         recoverable: Iterable[str] = RECOVERABLE,
         metrics: RoutingMetrics | None = None,
         answer_tokens: int = 1024,
+        gates: Gates | None = None,
     ) -> None:
         """
         Needs no network and no key.
@@ -60,9 +63,12 @@ class ModelRouter:
             recoverable: The error classes that go on to the next candidate.
             metrics: Where decisions are noted.
             answer_tokens: How long an answer the budget reserves for, where a request sets no limit.
+            gates: Step -> what says whether an answer of its cascade will do: a `Gate`, a function of the text, or a
+                list of such, each of which has to accept. The step's `judge` where left out.
 
         Raises:
-            SettingsError: An unknown error class, or a budget whose ladder leads to a tier without a model.
+            SettingsError: An unknown error class, a budget whose ladder leads to a tier without a model, a cascade
+                without a gate, or a gate without a cascade.
 
         """
         self.settings = settings
@@ -74,6 +80,7 @@ class ModelRouter:
             partial(FallbackChain, recoverable=check_recoverable(recoverable), cooldown=cooldown)
         )
         self._answer_tokens = answer_tokens
+        self._gates = gates_of_steps(settings, gates, self._client)
         self._prices = settings.prices()
         if budget is None and settings.budget is not None:
             self.budget = BudgetTracker(**settings.budget.model_dump(), wall_clock=self._client.clocks.wall_now)
@@ -89,6 +96,7 @@ class ModelRouter:
             ProviderError: No candidate answered; FallbacksFailed where there were several.
             BudgetExceeded: What remains of the day's budget does not cover the call; critical steps are held to it too.
             PriceUnknown: There is a budget, and a model without a price.
+            VerifierFailed: The gate of a cascade could not say whether an answer will do.
 
         """
         return self._client.run(self._routed(request))
@@ -101,7 +109,8 @@ class ModelRouter:
         """
         Choose a model and read its answer while it comes; the errors of `route` come while it is read.
 
-        The candidates are those of `route` until the first piece of text; afterwards an error is raised as it is.
+        The candidates are those of `route` until the first piece of text; afterwards an error is raised as it is. Of a
+        cascade, an answer that is checked comes in one piece once it is accepted; what is rejected never does.
         """
         return self._client.play(self._routed(request, stream=True))
 
@@ -114,7 +123,8 @@ class ModelRouter:
         What a request will cost, without a call.
 
         Input tokens are estimated at four characters each. A dynamic step is estimated by the dearest model that it may
-        be sent to, with the classifier's call on top. Tools, images, fallbacks and the budget are not counted.
+        be sent to, with the classifier's call on top, and a cascade by all of its tiers. Tools, images, fallbacks,
+        judges and the budget are not counted.
 
         Args:
             request: What would be routed.
@@ -125,10 +135,17 @@ class ModelRouter:
 
         """
         step = self._step(request)
+        asked = Decimal(0)
+        if step.model == "dynamic":
+            question = self._classifier_of(step, request).question(request.prompt)
+            asked = asked if question is None else self._estimate(*question, _CLASSIFIER_OUTPUT_TOKENS).cost_usd
+        if step.cascade:
+            checked = prepared(self._gates[str(request.step)], request)
+            below = (self._estimate(alias, checked, output_tokens).cost_usd for alias in step.cascade[:-1])
+            strongest = self._estimate(step.cascade[-1], request, output_tokens)
+            return replace(strongest, cost_usd=strongest.cost_usd + sum(below, asked))
         if step.model != "dynamic":
             return self._estimate(step.model, request, output_tokens)
-        question = self._classifier_of(step, request).question(request.prompt)
-        asked = Decimal(0) if question is None else self._estimate(*question, _CLASSIFIER_OUTPUT_TOKENS).cost_usd
         tiers = {model.tier for model in self.settings.models.values()}
         choices = [self.model_of_tier(tier) for tier in self.settings.tiers if tier in tiers]
         if not choices:
@@ -151,7 +168,9 @@ class ModelRouter:
         try:
             yield from self._choose(record, step, request, context)
             chain = self._chain(record.candidates)
-            answer = yield from chain.walk(lambda alias: self._asked(alias, record, request, context, stream=stream))
+            answer = yield from chain.walk(
+                self._asking(record, request, context, stream=stream), no_fallbacks=request.no_fallbacks
+            )
             record.model, record.tier, record.fallback_of = answer.model, answer.tier, answer.fallback_of
             record.error = None
         except Exception as error:
@@ -175,7 +194,8 @@ class ModelRouter:
             else:
                 record.category = tier_named(named, tiers)
             preferred = self.model_of_tier(record.category)
-        candidates = (preferred, *(() if request.no_fallbacks else step.fallbacks))
+        own = tiers_of(step, self.settings, preferred)
+        candidates = (*own, *(() if request.no_fallbacks else step.fallbacks))
         if self.budget is not None and not step.critical:
             left = self.budget.ladder(tiers)
             wanted = ((alias, models[alias].tier) for alias in candidates)
@@ -184,7 +204,8 @@ class ModelRouter:
                 for alias, tier in wanted
             )
         record.candidates = tuple(dict.fromkeys(candidates))
-        record.downgraded = candidates[0] != preferred
+        record.cascade = tuple(dict.fromkeys(candidates[: len(own)])) if step.cascade else ()
+        record.downgraded = candidates[: len(own)] != own
         record.tier = models[candidates[0]].tier
 
     def _classified(self, step: StepSettings, request: ModelRequest, context: RequestContext) -> Routine[str]:
@@ -196,17 +217,42 @@ class ModelRouter:
             tier: str = yield Classify(classifier, request.prompt, context)
             return tier
 
-        if self.budget is None or question is None:
-            return ask()
+        return ask() if question is None else self._helping(question, ask(), context)
+
+    def _helping(
+        self, question: tuple[str, ModelRequest], routine: Routine[_T], context: RequestContext
+    ) -> Routine[_T]:
+        """The call of a classifier or a judge, after money is set aside for it."""
+        if self.budget is None:
+            return routine
         cost = self._estimate(*question, _CLASSIFIER_OUTPUT_TOKENS).cost_usd
-        return self._paid(ask(), self.budget.reserve(cost), context)
+        return self._paid(routine, self.budget.reserve(cost), context)
+
+    def _asking(
+        self, record: RouteRecord, request: ModelRequest, context: RequestContext, *, stream: bool
+    ) -> Callable[[str], Routine[ModelResponse]]:
+        """How a candidate of a request is asked."""
+        if not record.cascade:
+            return lambda alias: self._asked(alias, record, request, context, stream=stream)
+        return Climb(
+            gates=self._gates[record.step],
+            request=request,
+            record=record,
+            context=context,
+            names=lambda alias: self.settings.models[alias].model,
+            prices=self._prices,
+            clocks=self._client.clocks,
+            stream=stream,
+            asked=lambda alias, asked, stream: self._asked(alias, record, asked, context, stream=stream),
+            paid=lambda question, routine: self._helping(question, routine, context),
+        ).ask
 
     def _asked(
         self, alias: str, record: RouteRecord, request: ModelRequest, context: RequestContext, *, stream: bool
     ) -> Routine[ModelResponse]:
         """One candidate, after money is set aside for it."""
-        first = record.candidates[0]
-        instead_of = None if alias == first else self.settings.models[first].model
+        own = record.cascade or record.candidates[:1]
+        instead_of = None if alias in own else self.settings.models[own[-1]].model
         asking = self._client.routine(alias, request, context=context, stream=stream, fallback_of=instead_of)
         if self.budget is None:
             return asking
