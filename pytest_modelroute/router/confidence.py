@@ -21,7 +21,7 @@ _LABEL: Final = re.compile(r"^[ \t>*_#`-]{0,20}confidence\b(?: (?:score|level)\b
 _VALUE: Final = re.compile(
     rf"{_MARKS}(?:[:=]|is\b)?{_MARKS}(?:\r?\n[ \t\r\n]{{0,20}}{_MARKS})?"
     r"(?P<number>0,[0-9]{1,30}|[0-9]{1,9}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})"
-    r"[ \t]?(?:(?P<percent>%|percent\b)|(?:/|out of)[ \t]?(?P<scale>[0-9]{1,9})(?![0-9.,]))?"
+    r"[ \t]?(?:(?P<percent>%|percent\b)|(?:/|out of)[ \t]?(?P<scale>[0-9]{1,9})(?![0-9]|[.,][0-9]))?"
     r"[ \t*_`.;!]*(?:\([^()\n0-9]*\)[ \t*_`.;!]*)?\r?$",
     re.IGNORECASE | re.MULTILINE,
 )
