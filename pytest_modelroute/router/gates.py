@@ -118,10 +118,8 @@ def gates_of(given: Any, step: str) -> tuple[Gate, ...]:
         gates = tuple(gate for each in several for gate in gates_of(each, step))
         if gates:
             return gates
-    elif callable(getattr(given, "check", None)):
-        return (given,)
-    elif callable(given) and not isinstance(given, type):
-        return (verified_by(given),)
+    elif callable(getattr(given, "check", given)) and not isinstance(given, type):
+        return (given,) if hasattr(given, "check") else (verified_by(given),)
     raise SettingsError(
         f"gates[{step!r}] is {given!r}; a gate, a function of the text of an answer, or a list of such was expected"
     )
