@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytest_modelroute.config import ModelSettings, Settings, StepSettings
+    from pytest_modelroute.evaluation.break_even import break_even
+    from pytest_modelroute.evaluation.cascade_costs import BreakEven, MeasuredTier
     from pytest_modelroute.evaluation.cases import Case, load_cases
     from pytest_modelroute.evaluation.evaluate import StepEvaluator
     from pytest_modelroute.evaluation.golden import GoldenReport, golden_report
@@ -28,10 +30,12 @@ if TYPE_CHECKING:
     from pytest_modelroute.wire.virtual_time import VirtualTime
 
 __all__ = [
+    "BreakEven",
     "CallLog",
     "Case",
     "CaseResult",
     "GoldenReport",
+    "MeasuredTier",
     "MockProviders",
     "ModelSettings",
     "Price",
@@ -47,6 +51,7 @@ __all__ = [
     "ToolCall",
     "Usage",
     "VirtualTime",
+    "break_even",
     "contains",
     "exact_match",
     "golden_report",
@@ -58,10 +63,12 @@ __all__ = [
 ]
 
 _HOMES = {
+    "BreakEven": "evaluation.cascade_costs",
     "CallLog": "wire.call_log",
     "Case": "evaluation.cases",
     "CaseResult": "evaluation.results",
     "GoldenReport": "evaluation.golden",
+    "MeasuredTier": "evaluation.cascade_costs",
     "MockProviders": "wire.scripted",
     "ModelSettings": "config",
     "Price": "providers.prices",
@@ -77,6 +84,7 @@ _HOMES = {
     "ToolCall": "providers.exchange",
     "Usage": "providers.exchange",
     "VirtualTime": "wire.virtual_time",
+    "break_even": "evaluation.break_even",
     "contains": "evaluation.scorers",
     "exact_match": "evaluation.scorers",
     "golden_report": "evaluation.golden",

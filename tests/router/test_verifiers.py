@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -310,6 +311,14 @@ async def _later(text: str) -> bool:
 def test_an_async_function_in_sync_code_says_where_it_belongs() -> None:
     """A coroutine is no verdict."""
     failed = rule(_verify(verified_by(_later), "total"))
+    assert "(TypeError: it is async: route with aroute or astream)" in str(failed)
+
+
+@pytest.mark.asyncio
+async def test_a_future_in_sync_code_says_so_too() -> None:
+    """Whatever is to be awaited is no verdict."""
+    future = asyncio.get_running_loop().create_future()
+    failed = rule(_verify(verified_by(lambda _text: future), "total"))
     assert "(TypeError: it is async: route with aroute or astream)" in str(failed)
 
 
