@@ -139,6 +139,9 @@ class Climb:
         finally:
             tier.latency_s = self.clocks.now() - start
             tier.bill = Bill.of(self.context.attempts[first:], self.prices)
+            if tier.is_wasted:
+                charges = (*self.record.wasted.charges, *tier.bill.charges)
+                self.record.wasted = Bill(charges=charges, prices=self.prices)
         return answer
 
     def _checked(self, answer: ModelResponse, tier: TierTry) -> Routine[ModelResponse]:
@@ -173,10 +176,5 @@ class Climb:
 
     def _booked(self, answer: ModelResponse) -> ModelResponse:
         """The answer with the bill of the whole request, which has grown since it came."""
-        wasted = [charge for tier in self.record.tried if tier.is_wasted for charge in tier.bill.charges]
-        return replace(
-            answer,
-            escalations=self.record.escalations,
-            bill=Bill.of(self.context.attempts, self.prices),
-            wasted=Bill(charges=tuple(wasted), prices=self.prices),
-        )
+        record, bill = self.record, Bill.of(self.context.attempts, self.prices)
+        return replace(answer, escalations=record.escalations, bill=bill, wasted=record.wasted)

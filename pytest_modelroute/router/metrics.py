@@ -73,6 +73,8 @@ class RouteRecord:
     error: str | None = "cancelled"
     "None for an answer; else the error class, cancelled, or the name of another error."
     bill: Bill = field(default_factory=Bill, repr=False)
+    wasted: Bill = field(default_factory=Bill, repr=False)
+    "The part of the bill for tiers of a cascade whose answers were rejected, or that failed."
 
     @property
     def cost_usd(self) -> Decimal:
@@ -86,8 +88,8 @@ class RouteRecord:
 
     @property
     def wasted_usd(self) -> Decimal:
-        """USD of the tiers whose answers were rejected, or that failed; PriceUnknown where a model has no price."""
-        return sum((tier.cost_usd for tier in self.tried if tier.is_wasted), Decimal(0))
+        """USD for models whose answers were not used; PriceUnknown where one has no price."""
+        return self.wasted.cost_usd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +112,7 @@ class Totals:
     escalated: int = 0
     "Those of them that needed more than the first tier."
     wasted_usd: Decimal = Decimal(0)
-    "What the tiers cost whose answers were rejected, or that failed."
+    "The part of the cost for models whose answers were not used."
 
     @property
     def escalation_rate(self) -> float:
