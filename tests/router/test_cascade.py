@@ -246,6 +246,16 @@ def test_a_tier_that_rests_is_passed_over(
     assert mock_providers.calls.models == ["gpt-small", "gpt-medium", "gpt-medium"]
 
 
+def test_a_strongest_tier_that_rests_is_escalated_past(
+    mock_providers: MockProviders, new_router: Callable[..., ModelRouter]
+) -> None:
+    """Its fallback answers in its place, as high up as it."""
+    _answers(mock_providers, small="bad", large=faults.overloaded(), spare="fine")
+    router = new_router(cooldown=Cooldown(30))
+    assert [router.route(_climb("backed")).escalations for _ in range(2)] == [1, 1]
+    assert mock_providers.calls.models[3:] == ["gpt-small", "gpt-spare"]
+
+
 # Where it begins
 
 
