@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from pytest_modelroute.evaluation.results import CaseResult, StepEvaluation
     from pytest_modelroute.evaluation.scorers import contains, exact_match, json_equal, numeric, regex
     from pytest_modelroute.evaluation.statistics import Rate
+    from pytest_modelroute.invariants.harness import RoutingInvariants
+    from pytest_modelroute.invariants.promises import AgentPromise, BudgetPromise, Capability, Cascade, Classifier
+    from pytest_modelroute.invariants.requests import RoutingRequest
     from pytest_modelroute.providers.exchange import ProviderReply as Reply
     from pytest_modelroute.providers.exchange import ToolCall, Usage
     from pytest_modelroute.providers.prices import Price, PriceBook
@@ -30,10 +33,15 @@ if TYPE_CHECKING:
     from pytest_modelroute.wire.virtual_time import VirtualTime
 
 __all__ = [
+    "AgentPromise",
     "BreakEven",
+    "BudgetPromise",
     "CallLog",
+    "Capability",
+    "Cascade",
     "Case",
     "CaseResult",
+    "Classifier",
     "GoldenReport",
     "MeasuredTier",
     "MockProviders",
@@ -43,6 +51,8 @@ __all__ = [
     "ProviderCall",
     "Rate",
     "Reply",
+    "RoutingInvariants",
+    "RoutingRequest",
     "Settings",
     "StepEvaluation",
     "StepEvaluator",
@@ -63,10 +73,15 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AgentPromise": "invariants.promises",
     "BreakEven": "evaluation.cascade_costs",
+    "BudgetPromise": "invariants.promises",
     "CallLog": "wire.call_log",
+    "Capability": "invariants.promises",
+    "Cascade": "invariants.promises",
     "Case": "evaluation.cases",
     "CaseResult": "evaluation.results",
+    "Classifier": "invariants.promises",
     "GoldenReport": "evaluation.golden",
     "MeasuredTier": "evaluation.cascade_costs",
     "MockProviders": "wire.scripted",
@@ -76,6 +91,8 @@ _HOMES = {
     "ProviderCall": "wire.call_log",
     "Rate": "evaluation.statistics",
     "Reply": "providers.exchange",
+    "RoutingInvariants": "invariants.harness",
+    "RoutingRequest": "invariants.requests",
     "Settings": "config",
     "StepEvaluation": "evaluation.results",
     "StepEvaluator": "evaluation.evaluate",
