@@ -8,6 +8,7 @@ import time
 from contextlib import redirect_stdout
 from importlib import import_module
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_modelroute.cli.projects import import_from
@@ -30,6 +31,10 @@ def audit(options: Namespace, tell: Tell) -> tuple[list[str], int]:
     from pytest_modelroute.invariants.law import bound
     from pytest_modelroute.report.scorecard import Scorecard, scorecard_json, scorecard_lines, scorecard_markdown
 
+    if options.list:
+        return _all_laws(), 0
+    if options.subject is None:
+        raise PromiseError("modelroute audit: package.module:Class was expected, or --list")
     settings = _settings(options.config)
     kind = _class_named(options.subject)
     promises = promises_of(kind)
@@ -48,6 +53,23 @@ def audit(options: Namespace, tell: Tell) -> tuple[list[str], int]:
     shown = {"json": lambda: [json.dumps(scorecard_json(card), indent=2)], "markdown": lambda: scorecard_markdown(card)}
     lines = shown.get(options.format, lambda: scorecard_lines(card))()
     return lines, 0 if card.ok else _FOUND
+
+
+def _all_laws() -> list[str]:
+    from pytest_modelroute.invariants.law import all_laws
+
+    lines: list[str] = []
+    family = ""
+    for law in all_laws().values():
+        if law.family != family:
+            family = law.family
+            lines += ["", f"{family[0].upper()}{family[1:]}"] if lines else [f"{family[0].upper()}{family[1:]}"]
+        lines += [
+            f"  {law.id} ({', '.join(law.needs) or 'always'})",
+            *wrap(f"{law.says[0].upper()}{law.says[1:]}", 106, initial_indent="    ", subsequent_indent="    "),
+            *wrap(f"Else: {law.why}", 106, initial_indent="    ", subsequent_indent="    "),
+        ]
+    return lines
 
 
 def _score(kind: type[Any], law_id: str, options: Namespace, settings: Settings | None) -> Scored:

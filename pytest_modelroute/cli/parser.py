@@ -134,7 +134,10 @@ def _add_router_audit(groups: Any) -> None:
     command = _add(
         groups, "audit", "audit:audit", "try all laws of a class of RoutingInvariants, and print a scorecard"
     )
-    command.add_argument("subject", metavar="MODULE:CLASS", help="such as tests.test_router:TestSupportRouter")
+    command.add_argument(
+        "subject", metavar="MODULE:CLASS", nargs="?", help="such as tests.test_router:TestSupportRouter"
+    )
+    command.add_argument("--list", action="store_true", help="say which laws there are and what each needs, and end")
     command.add_argument("--law", action="append", default=[], metavar="ID", help="this law alone; may be repeated")
     command.add_argument(
         "--profile", choices=("quick", "ci", "thorough"), default="ci", help="how many examples; ci by default"
