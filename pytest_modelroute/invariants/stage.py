@@ -8,29 +8,29 @@ import inspect
 import random
 import threading
 import zlib
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import partial
 from typing import Any, Final, Protocol, cast
 
-from pytest_modelroute.errors import PriceUnknown, SubjectError
-from pytest_modelroute.invariants.answers import text_of
+from pytest_modelroute.errors import SubjectError
+from pytest_modelroute.invariants.amounts import Amounts
 from pytest_modelroute.invariants.laboratory import Laboratory, NeverEnds
+from pytest_modelroute.invariants.observing import Notes, Observer
 from pytest_modelroute.invariants.player import EndlessCalls, NoSuchForm, ScenePlayer, Signatures
 from pytest_modelroute.invariants.promises import Promises
+from pytest_modelroute.invariants.reading import aread, read
 from pytest_modelroute.invariants.requests import RoutingRequest
-from pytest_modelroute.invariants.scenes import Act, Ask, Fails, Scene
-from pytest_modelroute.invariants.seen import Played, SeenAct, SeenAsk, SeenCall
+from pytest_modelroute.invariants.scenes import Act, Scene
+from pytest_modelroute.invariants.seen import Played, SeenAct, SeenCall
 from pytest_modelroute.invariants.simulation import Simulation
 from pytest_modelroute.invariants.watchdog import watched
 from pytest_modelroute.wire.call_log import ProviderCall
-from pytest_modelroute.wire.faults import Refusal
 from pytest_modelroute.wire.labels import Label, labelled
 from pytest_modelroute.wire.places import raise_site
-from pytest_modelroute.wire.recorded import Sent
 
 NOON: Final = datetime(2026, 6, 15, 12, tzinfo=UTC)
 "What the wall clock shows at the beginning of a scene that does not say: no day of the machine's decides on a verdict."
@@ -48,23 +48,6 @@ class Subject(Protocol):
     def ask(self, router: Any, request: Any) -> Any:
         """Ask it."""
         ...
-
-
-@dataclass(slots=True)
-class _Notes:
-    """What one request leaves behind while it runs."""
-
-    ask: Ask
-    case: str
-    request: RoutingRequest
-    calls: list[ProviderCall] = field(default_factory=list[ProviderCall])
-    started: float = 0.0
-    ended: float = 0.0
-    outcome: str = "answered"
-    error: BaseException | None = None
-    response: Any = None
-    chunks: list[str] = field(default_factory=list[str])
-    cost: Decimal | None = None
 
 
 class Stage:
@@ -87,8 +70,10 @@ class Stage:
         self._name = name
         self.last_router: Any = None
         "The newest router."
-        self._began = 0.0
-        self._keys: dict[int, str | None] = {}
+        self._observer = Observer()
+        amounts = Amounts(subject, promises, name=name)
+        self._spent, self._aspent = amounts.spent, amounts.aspent
+        self._cost, self._acost = amounts.cost, amounts.acost
         self.learned: Signatures | None = None
         "How calls of the classifier's model look, once that is known."
         self.is_async = any(
@@ -157,7 +142,7 @@ class Stage:
                 break
         return self._end(scene, acts, built, spent_before, before, (), endless)
 
-    def _ask_all(self, router: Any, notes: Sequence[_Notes]) -> None:
+    def _ask_all(self, router: Any, notes: Sequence[Notes]) -> None:
         if len(notes) == 1 and not notes[0].ask.at:
             self._lab.wire.running = Label(case=notes[0].case)
             self._do(router, notes[0])
@@ -169,26 +154,16 @@ class Stage:
         with asyncio.Runner() as runner:
             return runner.run(self._aplay(scene))
 
-    def _do(self, router: Any, notes: _Notes) -> None:
+    def _do(self, router: Any, notes: Notes) -> None:
         with self._under_way(notes):
             function = self._function(notes.request)
             result = function(router, notes.request)
             kind = cast("Any", type(result))
             if not inspect.isawaitable(result) and hasattr(kind, "__next__"):
-                self._read(result, notes)
+                read(result, notes)
             notes.response = result
             if not inspect.isawaitable(result) and not notes.chunks and not notes.request.stream:
                 notes.cost = self._cost(router, result)
-
-    def _read(self, pieces: Iterator[Any], notes: _Notes) -> None:
-        for piece in pieces:
-            notes.chunks.append(text_of(piece))
-            if notes.ask.close_after is not None and len(notes.chunks) >= notes.ask.close_after:
-                notes.outcome = "cancelled"
-                close = getattr(pieces, "close", None)
-                if close is not None:
-                    close()
-                return
 
     # ----------------------------------------------------------------- async
 
@@ -228,7 +203,7 @@ class Stage:
         await asyncio.gather(*left, return_exceptions=True)
         return self._end(scene, acts, built, spent_before, before, names, endless)
 
-    async def _ado(self, router: Any, notes: _Notes) -> None:
+    async def _ado(self, router: Any, notes: Notes) -> None:
         if notes.ask.at:
             await asyncio.sleep(notes.ask.at)
         task = asyncio.create_task(self._aask(router, notes))
@@ -241,28 +216,17 @@ class Stage:
         if notes.error is None and notes.outcome == "answered" and not notes.chunks and not notes.request.stream:
             notes.cost = await self._acost(router, notes.response)
 
-    async def _aask(self, router: Any, notes: _Notes) -> None:
+    async def _aask(self, router: Any, notes: Notes) -> None:
         with self._under_way(notes):
             result = self._function(notes.request)(router, notes.request)
             if inspect.isawaitable(result):
                 result = await result
             kind = cast("Any", type(result))
             if hasattr(kind, "__anext__") or hasattr(kind, "__aiter__"):
-                await self._aread(result, notes)
+                await aread(result, notes)
             elif hasattr(kind, "__next__"):
-                self._read(result, notes)
+                read(result, notes)
             notes.response = result
-
-    async def _aread(self, pieces: Any, notes: _Notes) -> None:
-        iterator = aiter(pieces)
-        async for piece in iterator:
-            notes.chunks.append(text_of(piece))
-            if notes.ask.close_after is not None and len(notes.chunks) >= notes.ask.close_after:
-                notes.outcome = "cancelled"
-                close = getattr(iterator, "aclose", None) or getattr(pieces, "aclose", None)
-                if close is not None:
-                    await close()
-                return
 
     # ---------------------------------------------------------------- shared
 
@@ -271,14 +235,13 @@ class Stage:
         lab.wall.scan()
         player = ScenePlayer(self._promises, learned=self.learned)
         lab.wire.scripts = player
-        lab.wire.heed = self._heed
+        lab.wire.heed = self._observer.heed
         lab.wire.running = Label(case=_BUILDING)
-        self._keys = {}
         lab.guard.refused.clear()
         calls = lab.fresh_log()
         first = scene.acts[0].wall if scene.acts else None
         lab.clock.set(first or NOON)
-        self._began = lab.clock.now
+        self._observer.begin(lab.clock.now)
         attributes = {name: copy.deepcopy(value) for name, value in self._declared().items()}
         return player, calls, (attributes, set(threading.enumerate()))
 
@@ -309,7 +272,7 @@ class Stage:
     def _built(self, player: ScenePlayer, calls: Any) -> tuple[tuple[SeenCall, ...], tuple[str, ...]]:
         lab = self._lab
         lab.wall.scan()
-        return tuple(self._seen_call(player, call) for call in calls), tuple(lab.guard.refused)
+        return tuple(self._observer.seen_call(player, call) for call in calls), tuple(lab.guard.refused)
 
     def _check_instance(self, router: Any) -> None:
         if router is not None and router is self.last_router:
@@ -320,11 +283,11 @@ class Stage:
             )
         self.last_router = router
 
-    def _prepare(self, player: ScenePlayer, act: Act, number: int) -> list[_Notes]:
+    def _prepare(self, player: ScenePlayer, act: Act, number: int) -> list[Notes]:
         if act.wall is not None:
             self._lab.clock.set(act.wall)
         notes = [
-            _Notes(ask=ask, case=f"{number}.{place}", request=_own_copy(ask.request))
+            Notes(ask=ask, case=f"{number}.{place}", request=_own_copy(ask.request))
             for place, ask in enumerate(act.asks)
         ]
         player.begin(act, [note.case for note in notes])
@@ -336,7 +299,7 @@ class Stage:
         return chosen
 
     @contextmanager
-    def _under_way(self, notes: _Notes) -> Generator[None]:
+    def _under_way(self, notes: Notes) -> Generator[None]:
         """Label the calls of a request, time it, and take down how it ended."""
         notes.started = self._now()
         try:
@@ -360,63 +323,15 @@ class Stage:
         return player.fatal
 
     def _now(self) -> float:
-        return round(self._lab.clock.now - self._began, 9)
+        return self._observer.since(self._lab.clock.now)
 
-    def _heed(self, call: ProviderCall, sent: Sent) -> None:
-        self._keys[call.number] = _key_of(sent)
-
-    def _seen_act(self, player: ScenePlayer, notes: Sequence[_Notes], began: float, spent: Decimal | None) -> SeenAct:
+    def _seen_act(self, player: ScenePlayer, notes: Sequence[Notes], began: float, spent: Decimal | None) -> SeenAct:
         self._lab.wire.calls.settle()
         by_case: dict[str, list[ProviderCall]] = {}
         for call in self._lab.wire.calls:
             by_case.setdefault(call.case or "", []).append(call)
-        asks = tuple(self._seen_ask(player, note, by_case.get(note.case, [])) for note in notes)
+        asks = tuple(self._observer.seen_ask(player, note, by_case.get(note.case, [])) for note in notes)
         return SeenAct(asks=asks, spent=spent, began=began)
-
-    def _seen_ask(self, player: ScenePlayer, notes: _Notes, calls: Sequence[ProviderCall]) -> SeenAsk:
-        text = "".join(notes.chunks) or text_of(notes.response)
-        return SeenAsk(
-            ask=notes.ask,
-            calls=tuple(self._seen_call(player, call) for call in calls),
-            started=notes.started,
-            ended=notes.ended,
-            outcome=cast("Any", notes.outcome),
-            text=text,
-            chunks=tuple(notes.chunks),
-            error=notes.error,
-            response=notes.response,
-            cost=notes.cost,
-            request_after=_changes(notes.ask.request, notes.request),
-        )
-
-    def _seen_call(self, player: ScenePlayer, call: ProviderCall) -> SeenCall:
-        told = player.told.get(call.number)
-        behaviour = None if told is None else told.behaviour
-        started = round(call.started_s - self._began, 9)
-        return SeenCall(
-            number=call.number,
-            model=call.model,
-            provider=call.provider,
-            role="answer" if told is None else told.role,
-            started=started,
-            ended=None if call.latency_s is None else round(started + call.latency_s, 9),
-            status=call.status,
-            error=call.error,
-            completed=call.completed,
-            streamed=call.stream,
-            usage=call.usage,
-            cost=_cost_of(call),
-            text=call.text,
-            prompt=call.prompt,
-            messages=call.messages,
-            params=call.params,
-            body=call.request.body,
-            tools=tuple(tool.name for tool in call.tools),
-            key=self._keys.get(call.number),
-            behaviour=behaviour,
-            asked_to_wait=_asked_to_wait(behaviour),
-            ttft=call.ttft_s,
-        )
 
     def _end(
         self,
@@ -451,39 +366,6 @@ class Stage:
             endless=None if endless is None else str(endless),
         )
 
-    def _spent(self, router: Any) -> Decimal | None:
-        return self._amount("spend_of", self._asked("spend_of", router)) if self._promises.has_spend_of else None
-
-    async def _aspent(self, router: Any) -> Decimal | None:
-        if not self._promises.has_spend_of:
-            return None
-        value = self._asked("spend_of", router)
-        return self._amount("spend_of", await value if inspect.isawaitable(value) else value)
-
-    def _cost(self, router: Any, response: Any) -> Decimal | None:
-        return self._amount("cost_of", self._asked("cost_of", router, response)) if self._promises.has_cost_of else None
-
-    async def _acost(self, router: Any, response: Any) -> Decimal | None:
-        if not self._promises.has_cost_of:
-            return None
-        value = self._asked("cost_of", router, response)
-        return self._amount("cost_of", await value if inspect.isawaitable(value) else value)
-
-    def _asked(self, method: str, *args: Any) -> Any:
-        try:
-            return getattr(self._subject, method)(*args)
-        except Exception as error:
-            raise SubjectError(f"{self._name}.{method} raised {type(error).__name__}: {error}") from error
-
-    def _amount(self, method: str, value: object) -> Decimal:
-        try:
-            amount = value if isinstance(value, Decimal) else Decimal(str(value))
-        except InvalidOperation:
-            amount = Decimal("NaN")
-        if not amount.is_finite():
-            raise SubjectError(f"{self._name}.{method} returned {value!r}; an amount of USD was expected")
-        return amount
-
 
 def _drop(awaitable: Any) -> None:
     """A coroutine that is not awaited would be warned of."""
@@ -495,40 +377,6 @@ def _drop(awaitable: Any) -> None:
 def _own_copy(request: RoutingRequest) -> RoutingRequest:
     """A copy that a router may spoil."""
     return replace(request, params=copy.deepcopy(dict(request.params)), options=copy.deepcopy(dict(request.options)))
-
-
-def _changes(before: RoutingRequest, after: RoutingRequest) -> Mapping[str, Any]:
-    """What a router has changed in a request: name -> what it is now."""
-    pairs = {
-        "messages": (before.fresh_messages(), after.messages),
-        "params": (dict(before.params), dict(after.params)),
-        "options": (dict(before.options), dict(after.options)),
-    }
-    return {name: now for name, (was, now) in pairs.items() if was != now}
-
-
-def _cost_of(call: ProviderCall) -> Decimal | None:
-    try:
-        return call.cost_usd
-    except PriceUnknown:
-        return None
-
-
-def _asked_to_wait(behaviour: object) -> float | None:
-    fault = behaviour.fault if isinstance(behaviour, Fails) else None
-    if not isinstance(fault, Refusal):
-        return None
-    if fault.retry_after_ms is not None:
-        return fault.retry_after_ms / 1000
-    return fault.retry_after if fault.retry_after is not None else fault.retry_after_date
-
-
-def _key_of(sent: Sent) -> str | None:
-    headers = {name.lower(): value for name, value in sent.headers}
-    for name in ("authorization", "x-api-key", "api-key", "x-goog-api-key"):
-        if name in headers:
-            return headers[name].rpartition(" ")[2]
-    return None
 
 
 def _describe(task: asyncio.Task[Any]) -> str:
