@@ -23,6 +23,7 @@ The exceptions of the package, in one tree.
     +-- PromiseError                    what a router's test class promises cannot be, or cannot be checked
     +-- SubjectError                    the router under test cannot be built or asked as its class says
     +-- VirtualTimeError                the clock of a test cannot be moved as asked
+    +-- TamperingError                  a suite cannot be tested by tampering with its run as asked
     +-- MissingExtra                    an optional package is not installed
     +-- NetworkBlocked                  (also a ConnectionRefusedError) a connection left this machine
     UnscriptedCall                      (a BaseException) no script answers a call
@@ -215,6 +216,10 @@ class SubjectError(ModelRouteError):
 
 class VirtualTimeError(ModelRouteError):
     """The clock of a test cannot be moved as asked."""
+
+
+class TamperingError(ModelRouteError):
+    """A run cannot be tampered with as asked: an unknown defect, a suite that is not green, or one that records."""
 
 
 class MissingExtra(ModelRouteError):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_modelroute.evaluation.evaluate import StepEvaluator
     from pytest_modelroute.evaluation.thresholds import StepThreshold
     from pytest_modelroute.lawrun import LawRun
+    from pytest_modelroute.report.tampered import TamperedRun
     from pytest_modelroute.testrun import TestRun
     from pytest_modelroute.wire.call_log import CallLog
     from pytest_modelroute.wire.scripted import MockProviders
@@ -30,6 +31,7 @@ THRESHOLDS: pytest.StashKey[list[StepThreshold]] = pytest.StashKey()
 RUN: pytest.StashKey[TestRun] = pytest.StashKey()
 PROBLEM: pytest.StashKey[str] = pytest.StashKey()
 LAW: pytest.StashKey[LawRun] = pytest.StashKey()
+_TAMPERED: pytest.StashKey[TamperedRun] = pytest.StashKey()
 _RECORDS: pytest.StashKey[bool] = pytest.StashKey()
 "Whether any test of this run has recordings, which what others leave running must not touch."
 
@@ -178,6 +180,30 @@ def find_unrecordable(config: pytest.Config, items: list[pytest.Item]) -> dict[s
     return {item.stash.setdefault(PROBLEM, message): item for message, item in found.items()}
 
 
+def begin_tampering(config: pytest.Config) -> None:
+    """
+    Let the run be tampered with where MODELROUTE_TAMPER says so, to test its tests.
+
+    Raises:
+        pytest.UsageError: It cannot be done as asked.
+
+    """
+    if not os.environ.get("MODELROUTE_TAMPER"):
+        return
+    from pytest_modelroute.report.tampered import TamperedRun
+
+    given = {
+        "--modelroute-record": config.getoption("modelroute_record") != "none",
+        "--modelroute-live": bool(config.getoption("modelroute_live")),
+    }
+    try:
+        tampered = TamperedRun(os.environ, config.invocation_params.dir, refuse=given)
+    except our_errors() as error:
+        raise pytest.UsageError(str(error)) from None
+    config.stash[_TAMPERED] = tampered
+    config.pluginmanager.register(tampered, "modelroute-tampered")
+
+
 def begin_test(item: pytest.Item) -> Callable[[bool], None]:
     """The test function is about to run; gives what to call at its end, with whether it passed."""
     run = item.stash.get(RUN, None)
@@ -263,8 +289,16 @@ def _test_run(request: pytest.FixtureRequest) -> TestRun:
             only_case=config.getoption("modelroute_case"),
             fail=lambda message: pytest.fail(message, pytrace=False),
         )
+        if _TAMPERED in config.stash:
+            _tamper(item, config.stash[_TAMPERED])
     run: TestRun = item.stash[RUN]
     return run
+
+
+def _tamper(item: pytest.Item, tampered: TamperedRun) -> None:
+    run = item.stash[RUN]
+    classifiers = frozenset[str]() if run.settings is None else run.settings.routes().helpers
+    run.wire.tampering = tampered.of(item.nodeid, _path_from_here(item), classifiers=classifiers)
 
 
 def _path_from_here(item: pytest.Item) -> str:

@@ -19,6 +19,7 @@ from pytest_modelroute.fixtures import (
     RUN,
     SETTINGS,
     THRESHOLDS,
+    begin_tampering,
     begin_test,
     call_log,
     estimate,
@@ -53,6 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the markers and validate the settings at hand."""
     add_markers(config)
     check_options(config)
+    begin_tampering(config)
     from pytest_modelroute.discovery import SettingsFiles
 
     explicit = config.getoption("modelroute_config")

@@ -183,7 +183,7 @@ class TestRun:
         """
         if self.passed and self._recording is not None:
             self._recording.save()
-            if self._only_case is None:  # one case uses less than the whole test
+            if self._only_case is None and self.wire.tampering is None:  # these use less, or more, than the test
                 self._recording.note_replay()
             if self.tiers is not None and self.tiers.matrix.outcomes:
                 self._recording.save_outcomes(self.tiers.text)

@@ -44,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_stats(commands)
     _add_drift(commands)
     _add_router_audit(groups)
+    _add_mutate(groups)
     return parser
 
 
@@ -146,6 +147,38 @@ def _add_router_audit(groups: Any) -> None:
     command.add_argument("--format", choices=("text", "json", "markdown"), default="text", help="text by default")
 
 
+def _add_mutate(groups: Any) -> None:
+    command: argparse.ArgumentParser = groups.add_parser(
+        "mutate",
+        help="test the tests: run a suite while its providers misbehave, one defect at a time",
+        description="Test the tests: run a suite once as it is, then with one defect of its providers at a time, and "
+        "say which defects leave it green. Nothing is sent to a provider, and nothing is recorded.",
+        usage="modelroute mutate [options] -- pytest ...",
+        epilog="exit codes: 0 the score is reached, 1 it is not, 2 an error: the suite is not green as it is, a run "
+        "could not be judged, or no defect applies",
+    )
+    command.set_defaults(run="mutate:mutate")
+    command.add_argument("command", nargs=argparse.REMAINDER, metavar="pytest ...", help="what runs the suite")
+    command.add_argument(
+        "--only", action="append", default=[], metavar="DEFECT", help="these defects, with commas between them"
+    )
+    command.add_argument("--list", action="store_true", help="say which defects there are, and end")
+    command.add_argument("--format", choices=("text", "json", "markdown"), default="text", help="text by default")
+    command.add_argument(
+        "--min-score",
+        metavar="SHARE",
+        type=_share,
+        default=1.0,
+        help="the share of defects that must be noticed, such as 0.8 or 80%%; all by default",
+    )
+    command.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=_seconds,
+        help="end a run after so long, which counts as noticed; 30 and five times the untouched run by default",
+    )
+
+
 class _Version(argparse.Action):
     """Looks the version up only where it is asked for."""
 
@@ -172,6 +205,16 @@ def _usd(text: str) -> Decimal:
     if not amount.is_finite() or amount < 0:
         raise argparse.ArgumentTypeError(f"{text!r} is no amount in USD, such as 0.50")
     return amount
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share from 0 to 1, such as 0.8 or 80%")
+    return share
 
 
 def _seconds(text: str) -> float:

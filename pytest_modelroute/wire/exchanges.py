@@ -10,7 +10,7 @@ from dataclasses import replace
 from email.utils import formatdate
 from itertools import count
 from math import ceil
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from pytest_modelroute.errors import (
     MalformedExchange,
@@ -33,6 +33,9 @@ from pytest_modelroute.wire.places import script_traceback
 from pytest_modelroute.wire.recorded import Played, Recordings, Sent, Take, replayed
 from pytest_modelroute.wire.virtual_time import VirtualTime
 
+if TYPE_CHECKING:
+    from pytest_modelroute.wire.tampered import Tampering
+
 _real_perf_counter = time.perf_counter
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost"})
 _ERRORS: Final[Mapping[type[BaseException], str]] = {UnscriptedCall: "unscripted", UnrecordedCall: "unrecorded"}
@@ -54,6 +57,7 @@ class Wire:
         prices: What calls cost.
         heed: Told of each call and of the request that it came as; None where nobody asks.
         served: The port on 127.0.0.1 -> the provider's name, where scripts stand behind a real server.
+        tampering: Who changes the answers, or watches them; None in every ordinary run.
 
     """
 
@@ -77,6 +81,7 @@ class Wire:
         self.running: Label | None = None
         self.unlabelled_is_ambiguous = False
         self.served: dict[int, str] = {}
+        self.tampering: Tampering | None = None
         self.speed: float | None = None
         self.heed: Callable[[ProviderCall, Sent], None] | None = None
         self._skipped = 0.0
@@ -207,6 +212,8 @@ class Wire:
         call = self._log(label, language, provider or language.provider, request, sent)
         try:
             answer, take = self._answer(call, language, _heard(sent, label))
+            if self.tampering is not None and answer is not None:
+                answer = self.tampering.answer(call, language, answer, in_real_time=self._waits_for(sent))
         except BaseException as error:
             call.error = _ERRORS.get(type(error), "script raised")
             self.fail((str(error) or type(error).__name__) + script_traceback(error.__cause__))
@@ -232,6 +239,8 @@ class Wire:
 
     def _answer(self, call: ProviderCall, language: Language, sent: Sent) -> tuple[Answer | None, Take | None]:
         recordings = self.recordings
+        if self.tampering is not None:
+            self.tampering.redirect(call)
         if self.scripts is not None:
             answer = self.scripts.answer(call, language, strict=recordings is None)
             if answer is not None:
@@ -246,6 +255,10 @@ class Wire:
             take = recordings.take(sent, call)
         call.answered_by = "network"
         return None, take
+
+    def _waits_for(self, sent: Sent) -> bool:
+        """Whether the latency of an answer is one of the machine's clock."""
+        return sent.port in self.served or (self.clock is None and not self.skips_latencies)
 
     def _provider(self, sent: Sent) -> str | None:
         """Whose host this is: a name that a server of this test stands for, one of the settings, or a known one."""
