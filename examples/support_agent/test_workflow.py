@@ -1,6 +1,6 @@
 """The six steps together: who is asked, how often, and what happens when a provider is down."""
 
-from agent import ORDERS, SupportAgent
+from agent import ORDERS, SETTINGS, SupportAgent
 from support_models import script
 
 from pytest_modelroute import MockProviders
@@ -11,7 +11,7 @@ COMPLEX = "I have written four times about the action camera, A-10438. It never 
 
 
 def test_each_step_asks_its_model_once(mock_providers: MockProviders, labelled: SupportAgent) -> None:
-    """A tool asks nobody, every other step asks one model, one time."""
+    """A tool asks nobody, every other step asks one model, one time, and that one answers."""
     script(mock_providers)
     labelled.handle(SIMPLE)
     assert [f"{call.step}: {call.model}" for call in mock_providers.calls] == [
@@ -21,6 +21,7 @@ def test_each_step_asks_its_model_once(mock_providers: MockProviders, labelled: 
         "generate_answer: gpt-4.1-mini",
         "safety_check: gpt-4.1-mini",
     ]
+    assert [call.model_answered for call in mock_providers.calls] == mock_providers.calls.models
 
 
 def test_the_order_is_looked_up_by_the_id_in_the_message(mock_providers: MockProviders, labelled: SupportAgent) -> None:
@@ -53,8 +54,10 @@ def test_the_backup_answers_when_the_large_model_is_down(mock_providers: MockPro
 
 
 def test_a_day_costs_less_than_its_budget(mock_providers: MockProviders, labelled: SupportAgent) -> None:
-    """What the router books is what the calls cost."""
+    """What the router books is what the calls cost, and a day is good for ten thousand simple messages."""
     script(mock_providers)
     labelled.handle(SIMPLE)
     assert labelled.router.budget is not None
     assert labelled.router.budget.spent == mock_providers.calls.cost_usd
+    assert SETTINGS.budget is not None
+    assert 10_000 * mock_providers.calls.cost_usd < SETTINGS.budget.daily_usd

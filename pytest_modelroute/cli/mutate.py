@@ -55,7 +55,8 @@ def mutate(options: Namespace, tell: Tell) -> tuple[list[str], int]:
     stored = json.dumps(seen.to_json()).encode()
     _keep(stored)
     tell(
-        f"untouched: green in {untouched.seconds:.1f} s, {counted(seen.tests, 'test')} with {counted(seen.calls, 'provider call')}"
+        f"untouched: green in {untouched.seconds:.1f} s, {counted(seen.tests, 'test')} with "
+        f"{counted(seen.calls, 'provider call')}"
     )
     limit = options.timeout or _AT_LEAST_S + _TIMES * untouched.seconds
     outcomes: list[Outcome] = []

@@ -189,7 +189,7 @@ def _begun(seen: Seen) -> tuple[tuple[float, bytes], ...] | None:
         return None
     if len(frames) > 1:
         return frames[: len(frames) // 2]
-    ((gap, frame),) = frames
+    gap, frame = frames[0]
     return ((gap, frame[: len(frame) // 2]),)
 
 
