@@ -54,10 +54,10 @@ def test_the_backup_answers_when_the_large_model_is_down(mock_providers: MockPro
 
 
 def test_a_day_costs_less_than_its_budget(mock_providers: MockProviders, labelled: SupportAgent) -> None:
-    """What the router books is what the calls cost, and a day is good for ten thousand simple messages."""
+    """What the router books is what the calls cost, and a day is good for eight thousand simple messages."""
     script(mock_providers)
     labelled.handle(SIMPLE)
     assert labelled.router.budget is not None
     assert labelled.router.budget.spent == mock_providers.calls.cost_usd
     assert SETTINGS.budget is not None
-    assert 10_000 * mock_providers.calls.cost_usd < SETTINGS.budget.daily_usd
+    assert 8_000 * mock_providers.calls.cost_usd < SETTINGS.budget.daily_usd
