@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from pytest_modelroute.wire.observed import Observed
 
 _FOUND, _ERROR = 1, 2
-_GREEN, _RED, _NO_TESTS = 0, 1, 5
+_GREEN, _RED, _STOPPED, _NO_TESTS = 0, 1, 2, 5
+"Exit codes of pytest; with workers, the first failure stops the run as a person at the keyboard would."
 _AT_LEAST_S: Final = 30.0
 _TIMES: Final = 5
 "A run with a defect may take so many times as long as the untouched one, and that much more."
@@ -193,7 +194,7 @@ def _judged(planned: _Planned, ended: Ended) -> Outcome:
     status: Status
     if ended.code is None:
         status = "killed"
-    elif ended.code not in (_GREEN, _RED):
+    elif ended.code not in (_GREEN, _RED) and not (ended.code == _STOPPED and ended.failed):
         status, why = "error", f"pytest ended with exit code {ended.code}\n{ended.tail}"
     elif not changed:
         status, why = ("not applicable", planned.defect.absent) if ended.code == _GREEN else ("error", _flaky(ended))

@@ -34,7 +34,7 @@ def seen(language: Language, reply: ProviderReply | Fault | None = None, *, stre
     """A call that was answered so; half a second in all."""
     request = request_of(stream=stream)
     if isinstance(reply, Fault):
-        answer: Answer = answer_with_fault(language, request, reply, 0.5, language.provider)  # type: ignore[arg-type]
+        answer: Answer = answer_with_fault(language, request, reply, 0.5, language.provider)
     else:
         reply = reply or ProviderReply(text=TEXT, usage=USAGE)
         answer = answer_with_reply(language, request, reply, Pace(latency=0.5, ttft=0.1 if stream else None))
