@@ -185,12 +185,11 @@ def end_stream_early(seen: Seen) -> Answer | None:
 def _begun(seen: Seen) -> tuple[tuple[float, bytes], ...] | None:
     """The first half of a stream: of its pieces, or of its one piece."""
     frames = seen.answer.frames
-    if not frames or seen.reply is None or not seen.call.stream:
+    if frames is None or seen.reply is None or not seen.call.stream:
         return None
     if len(frames) > 1:
         return frames[: len(frames) // 2]
-    gap, frame = frames[0]
-    return ((gap, frame[: len(frame) // 2]),)
+    return tuple((gap, frame[: len(frame) // 2]) for gap, frame in frames)
 
 
 def double_usage(seen: Seen) -> Answer | None:
