@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -13,10 +14,12 @@ from pathlib import Path
 import pytest
 
 from pytest_modelroute.cli import main
+from pytest_modelroute.wire.defects import DEFECTS
 from tests.cli.recordings import Ran
 
 OFF = [word for name in ("respx", "asyncio", "anyio", "randomly", "hypothesispytest", "cov") for word in ("-p", name)]
 PYTEST = [sys.executable, "-m", "pytest", *[f"no:{word}" if word != "-p" else word for word in OFF]]
+PAGE = Path(__file__).parents[2] / "docs" / "mutate.md"
 APP = """
 import httpx
 
@@ -46,7 +49,6 @@ def test_the_backup_answers(mock_providers):
 def test_nothing_is_asked(mock_providers):
     assert not mock_providers.calls
 """
-WEAK = SUITE.format(check='assert app.answer("Where is it?")')
 STRONG = SUITE.format(check='assert app.answer("Where is it?") == "It is on its way."')
 
 
@@ -106,31 +108,28 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 
 def test_a_suite_that_does_not_look_is_told_what_it_would_miss(desk: Desk) -> None:
-    """The verdict, the command that shows it, what would notice it, and what did not apply."""
-    desk.suite(WEAK)
-    ran = desk.run("--only", "drop_fallback, empty_text,cut_stream", "--", *PYTEST)
+    """The page shows such a suite and this verdict, with the command that shows the defect, and that works."""
+    page = PAGE.read_text("utf-8")
+    suite = page.partition("```python\n")[2].partition("```\n")[0]
+    shown = re.search(r"<!-- output of: modelroute mutate (.*) -- pytest -->\n```text\n(.*?)```\n", page, re.DOTALL)
+    assert shown is not None
+    desk.suite(suite)
+    ran = desk.run(*shown[1].split(), "--", *PYTEST)
     assert ran.code == 1
-    assert ran.out[:-1] == [
-        "score 1/2: your suite stays green when",
-        "  a fallback's success is dropped  (1 call changed in test_app.py::test_the_backup_answers)",
-        f"    MODELROUTE_TAMPER=drop_fallback {shlex.join(PYTEST)}",
-        "    to notice it: assert that the application has an answer after the failure, and which one",
-        "noticed:",
-        "  empty_text  test_app.py::test_the_backup_answers",
-        "not applicable:",
-        "  cut_stream: nothing is streamed",
-    ]
-    assert ran.out[-1].startswith("untouched: 1 test with 2 provider calls in ")
-    assert [line.split()[0] for line in ran.err] == ["untouched:", "SURVIVED", "-", "noticed"]
-    reproduced = subprocess.run(ran.out[2].strip(), shell=True, capture_output=True, text=True, check=False)  # noqa: S602 - as a person would paste it
+    said = "\n".join([*ran.out, ""]).replace(shlex.join(PYTEST), "pytest")
+    assert re.sub(r"[\d.]+ s\b", "N s", said) == re.sub(r"[\d.]+ s\b", "N s", shown[2])
+    assert [line.split()[0] for line in ran.err] == ["untouched:", "SURVIVED", "noticed", "-", "noticed"]
+    reproduced = subprocess.run(  # noqa: S602 - as a person would paste it
+        ran.out[2].strip(), shell=True, capture_output=True, text=True, check=False
+    )
     assert reproduced.returncode == 0, reproduced.stdout
     assert "this run was tampered with by MODELROUTE_TAMPER=drop_fallback: 1 call changed" in reproduced.stdout
 
 
-def test_a_suite_that_looks_is_told_so_also_with_workers(desk: Desk) -> None:
-    """What the workers of xdist have changed is counted; JSON says it to programs."""
+def test_a_suite_that_looks_is_told_so_also_with_a_worker(desk: Desk) -> None:
+    """What a worker of xdist has changed is counted; JSON says it to programs."""
     desk.suite(STRONG)
-    ran = desk.run("--only", "drop_fallback", "--format", "json", "--", *PYTEST, "-n", "2")
+    ran = desk.run("--only", "drop_fallback", "--format", "json", "--", *PYTEST, "-n", "1")
     assert ran.code == 0, ran.err
     report = json.loads("\n".join(ran.out))
     (defect,) = report["defects"]
@@ -323,6 +322,14 @@ def test_the_defects_are_listed(desk: Desk) -> None:
     ran = desk.run("--list")
     assert ran.code == 0
     assert "drop_fallback      a fallback's success is dropped" in ran.out
+
+
+def test_the_page_explains_every_defect_in_the_same_words() -> None:
+    """What survives, by its name."""
+    page = PAGE.read_text("utf-8")
+    assert [
+        name for name, defect in DEFECTS.items() if f"| `{name}` | {defect.green_when.partition('; ')[0]} |" not in page
+    ] == []
 
 
 def test_a_place_that_cannot_be_written_is_said(desk: Desk) -> None:

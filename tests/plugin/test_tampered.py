@@ -113,8 +113,8 @@ def test_without_the_variable_nothing_of_it_is_imported(pytester: pytest.Pyteste
             "delay",
             ("--modelroute-record=new",),
             (
-                "MODELROUTE_TAMPER=delay and --modelroute-record: a run that calls providers is never tampered with, so "
-                "that no defect is recorded, or paid for; leave out one of the two"
+                "MODELROUTE_TAMPER=delay and --modelroute-record: a run that calls providers is never tampered with, "
+                "so that no defect is recorded, or paid for; leave out one of the two"
             ),
         ),
         ("delay", ("--modelroute-record=all",), "MODELROUTE_TAMPER=delay and --modelroute-record: a run that calls "),
