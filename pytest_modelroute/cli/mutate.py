@@ -154,6 +154,7 @@ def _keep(stored: bytes) -> None:
 
 
 def _plan(chosen: dict[str, int | None], seen: Observed) -> Iterator[_Planned]:
+    from pytest_modelroute.report.mutation import counted
     from pytest_modelroute.wire.defects import DEFECTS
 
     for name, number in chosen.items():
@@ -165,7 +166,7 @@ def _plan(chosen: dict[str, int | None], seen: Observed) -> Iterator[_Planned]:
                 labels = sorted(seen.questions[key].labels)
                 yield _Planned(name=f"{name}:{position}", defect=defect, labels=labels)
             if not wanted:
-                absent = f"only {len(kinds)} kinds of question are answered with labels" if kinds else defect.absent
+                absent = f"the suite has {counted(len(kinds), 'kind')} of labels" if kinds else defect.absent
                 yield _Planned(name=name if number is None else f"{name}:{number}", defect=defect, absent=absent)
         else:
             applies = seen.has_choice if defect.redirects is not None else seen.applies[name]

@@ -250,7 +250,7 @@ def test_each_kind_of_label_is_flipped_by_itself(desk: Desk) -> None:
     one = desk.pretend(f"seen(questions={kinds!r})", "note(test='t', changed=1)", arguments=("--only", "flip_label:2"))
     assert one.out[0] == "score 0/1: your suite stays green when"
     none = desk.pretend(f"seen(questions={kinds!r})", "pass", arguments=("--only", "flip_label:3"))
-    assert "  flip_label:3: only 2 kinds of question are answered with labels" in none.out
+    assert "  flip_label:3: the suite has 2 kinds of labels" in none.out
 
 
 def test_recordings_that_cannot_be_written_anew_are_not_judged_by_defects_that_do(desk: Desk) -> None:
