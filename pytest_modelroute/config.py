@@ -22,6 +22,7 @@ from pytest_modelroute.evaluation.routes import Routes
 from pytest_modelroute.evaluation.thresholds import StepThreshold
 from pytest_modelroute.providers.prices import Price, PriceBook
 from pytest_modelroute.providers.registry import PROVIDERS
+from pytest_modelroute.step_models import wrong_cascade, wrong_chain, wrong_speculation
 from pytest_modelroute.tables import read_table, unless_known
 
 STANDARD_TIERS = ("small", "medium", "large")
@@ -103,6 +104,10 @@ class StepSettings(_Table):
     "The alias of the model that judges the answers of the cascade, where no gate is given in code."
     fallbacks: tuple[str, ...] = ()
     "The aliases that are tried after the step's own model, in this order, each once."
+    speculate: tuple[str, ...] | None = None
+    "The aliases that are asked at once, or each after `hedge_after`; the step's own model first."
+    hedge_after: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    "Seconds without an answer after which the next of `speculate` is asked too; 0 for all at once."
 
     @model_validator(mode="before")
     @classmethod
@@ -224,23 +229,17 @@ class Settings(_Table):
             models = () if step.model in (*_RESERVED, *step.cascade) else (step.model,)
             helpers = {"classifier": step.classifier, "judge": step.judge}
             named = {"model": models, **helpers, "cascade": step.cascade, "fallbacks": step.fallbacks}
+            named["speculate"] = step.speculate
             for key, aliases in named.items():
                 for alias in (aliases,) if isinstance(aliases, str) else aliases or ():
                     yield from unless_known(alias, self.models, f"steps.{name}.{key} names")
             if step.cascade and self.models.keys() >= {*step.cascade}:
-                yield from self._wrong_cascade(name, step)
-            chain = (*models, *step.fallbacks)
-            for alias in sorted(alias for alias in set(chain) if chain.count(alias) > 1):
-                shown = " -> ".join(chain)
-                yield f"steps.{name}.fallbacks: the chain {shown} comes back to {alias!r}; name each candidate once"
-
-    def _wrong_cascade(self, name: str, step: StepSettings) -> Iterator[str]:
-        shown, first = " -> ".join(step.cascade), step.cascade[0]
-        ranks = [self.tiers.index(tier) for alias in step.cascade if (tier := self.models[alias].tier) in self.tiers]
-        if len(set(step.cascade)) < len(step.cascade) or ranks != sorted(ranks):
-            yield f"steps.{name}.cascade: {shown} was found; each model once, weakest first, was expected"
-        if step.model not in (first, "dynamic"):
-            yield f"steps.{name}.model is {step.model!r}, but its cascade begins with {first!r}; leave model out"
+                tiers = (self.models[alias].tier for alias in step.cascade)
+                ranks = [self.tiers.index(tier) for tier in tiers if tier in self.tiers]
+                yield from wrong_cascade(f"steps.{name}", model=step.model, cascade=step.cascade, ranks=ranks)
+            yield from wrong_chain(f"steps.{name}", (*models, *step.fallbacks))
+            ways = step.model_dump(include={"model", "speculate", "hedge_after", "cascade", "fallbacks"})
+            yield from wrong_speculation(f"steps.{name}", **ways)
 
     def _wrong_thresholds(self) -> Iterator[str]:
         for name, table in self.thresholds.items():
@@ -305,7 +304,11 @@ class Settings(_Table):
 
         One that classifies them is none of these, unless it has a tier or is a step's own: then it answers as well.
         """
-        named = {alias for step in self.steps.values() for alias in (step.model, *step.cascade, *step.fallbacks)}
+        named = {
+            alias
+            for step in self.steps.values()
+            for alias in (step.model, *step.cascade, *step.fallbacks, *(step.speculate or ()))
+        }
         helpers = self.routes().helpers
         found: dict[str, tuple[str, ModelSettings]] = {}
         for alias, model in self.models.items():

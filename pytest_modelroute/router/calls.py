@@ -118,3 +118,7 @@ class RequestContext:
     until: float = math.inf
     "The moment at which they are over, on the client's clock."
     attempts: list[Attempt] = field(default_factory=list[Attempt])
+
+    def part(self) -> RequestContext:
+        """A context for a part of the request: the same deadline, and attempts of its own."""
+        return RequestContext(deadline=self.deadline, until=self.until)

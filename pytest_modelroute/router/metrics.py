@@ -73,8 +73,10 @@ class RouteRecord:
     error: str | None = "cancelled"
     "None for an answer; else the error class, cancelled, or the name of another error."
     bill: Bill = field(default_factory=Bill, repr=False)
+    asked: tuple[str, ...] = ()
+    "The aliases that a step which speculates did ask, in this order; the winner's model is `model`."
     wasted: Bill = field(default_factory=Bill, repr=False)
-    "The part of the bill for tiers of a cascade whose answers were rejected, or that failed."
+    "The part of the bill for models whose answers were not used: of a cascade's tiers, and of those that speculate."
 
     @property
     def cost_usd(self) -> Decimal:
@@ -111,8 +113,10 @@ class Totals:
     "Requests of steps with a cascade."
     escalated: int = 0
     "Those of them that needed more than the first tier."
+    speculated: int = 0
+    "Requests of steps that speculate for which more than one model was asked."
     wasted_usd: Decimal = Decimal(0)
-    "The part of the cost for models whose answers were not used."
+    "The part of the cost for models whose answers were not used, in a cascade or a speculation."
 
     @property
     def escalation_rate(self) -> float:
@@ -155,5 +159,6 @@ class RoutingMetrics:
             models=Counter(record.model for record in records if record.model is not None),
             cascades=sum(bool(record.cascade) for record in records),
             escalated=sum(record.escalated for record in records),
+            speculated=sum(len(record.asked) > 1 for record in records),
             wasted_usd=sum((record.wasted_usd for record in records), Decimal(0)),
         )

@@ -30,6 +30,8 @@ class ModelRequest:
     "LOW, MEDIUM, HIGH or a tier: obeyed by a dynamic step in place of its classifier."
     no_fallbacks: bool = False
     "Whether an error of the first candidate is the answer."
+    no_hedge: bool = False
+    "Whether the models of a step that speculates are asked one after the other, each after the failure of another."
     deadline: float | None = None
     "Seconds that the whole request may take, back-off and fallbacks included; the client's where left out."
 
@@ -79,7 +81,7 @@ class ModelResponse:
     "How sure the model said it was, 0 to 1; None where it was not asked."
     bill: Bill = field(default_factory=Bill, compare=False, repr=False)
     wasted: Bill = field(default_factory=Bill, compare=False, repr=False)
-    "What the tiers of a cascade cost whose answers were rejected, or that failed; a part of the bill."
+    "The part of the bill for models whose answers were not used: of a cascade's tiers, and of those that speculate."
 
     @property
     def cost_usd(self) -> Decimal:

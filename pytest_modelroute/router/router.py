@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache, partial
@@ -20,6 +21,7 @@ from pytest_modelroute.router.fallbacks import RECOVERABLE, FallbackChain, check
 from pytest_modelroute.router.metrics import RouteRecord, RoutingMetrics
 from pytest_modelroute.router.requests import ModelRequest, ModelResponse
 from pytest_modelroute.router.routine import Classify, Routine
+from pytest_modelroute.router.speculation import Accept, Speculation, check_accept
 from pytest_modelroute.router.streaming import AsyncStreamedResponse, StreamedResponse
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ class ModelRouter:
         metrics: RoutingMetrics | None = None,
         answer_tokens: int = 1024,
         gates: Gates | None = None,
+        accept: Mapping[str, Accept] | None = None,
     ) -> None:
         """
         Needs no network and no key.
@@ -65,10 +68,11 @@ class ModelRouter:
             answer_tokens: How long an answer the budget reserves for, where a request sets no limit.
             gates: Step -> what says whether an answer of its cascade will do: a `Gate`, a function of the text, or a
                 list of such, each of which has to accept. The step's `judge` where left out.
+            accept: Step that speculates -> whether an answer will do; any does where left out.
 
         Raises:
             SettingsError: An unknown error class, a budget whose ladder leads to a tier without a model, a cascade
-                without a gate, or a gate without a cascade.
+                without a gate, a gate without a cascade, or an `accept` for a step that does not speculate.
 
         """
         self.settings = settings
@@ -76,9 +80,10 @@ class ModelRouter:
         self.budget = budget
         self._client = client if client is not None else ModelClient(settings)
         self._classifier = classifier
-        self._chain = lru_cache(maxsize=None)(
-            partial(FallbackChain, recoverable=check_recoverable(recoverable), cooldown=cooldown)
-        )
+        self._recoverable = check_recoverable(recoverable)
+        self._cooldown = cooldown
+        self._chain = lru_cache(maxsize=None)(partial(FallbackChain, recoverable=self._recoverable, cooldown=cooldown))
+        self._accept = check_accept(accept or {}, settings)
         self._answer_tokens = answer_tokens
         self._gates = gates_of_steps(settings, gates, self._client)
         self._prices = settings.prices()
@@ -123,8 +128,8 @@ class ModelRouter:
         What a request will cost, without a call.
 
         Input tokens are estimated at four characters each. A dynamic step is estimated by the dearest model that it may
-        be sent to, with the classifier's call on top, and a cascade by all of its tiers. Tools, images, fallbacks,
-        judges and the budget are not counted.
+        be sent to, with the classifier's call on top; a cascade by all of its tiers, and a step that asks several
+        models at once by all of them. Tools, images, fallbacks, judges, hedges and the budget are not counted.
 
         Args:
             request: What would be routed.
@@ -135,6 +140,10 @@ class ModelRouter:
 
         """
         step = self._step(request)
+        if step.speculate and not step.hedge_after and not request.no_hedge and not request.no_fallbacks:
+            together = [self._estimate(alias, request, output_tokens) for alias in step.speculate]
+            dearest = max(together, key=lambda estimate: estimate.cost_usd)
+            return replace(dearest, cost_usd=sum((estimate.cost_usd for estimate in together), Decimal(0)))
         asked = Decimal(0)
         if step.model == "dynamic":
             question = self._classifier_of(step, request).question(request.prompt)
@@ -167,10 +176,7 @@ class ModelRouter:
         record, start = RouteRecord(step=str(request.step), task_type=step.task_type), clocks.now()
         try:
             yield from self._choose(record, step, request, context)
-            chain = self._chain(record.candidates)
-            answer = yield from chain.walk(
-                self._asking(record, request, context, stream=stream), no_fallbacks=request.no_fallbacks
-            )
+            answer = yield from self._answered(record, step, request, context, stream=stream)
             record.model, record.tier, record.fallback_of = answer.model, answer.tier, answer.fallback_of
             record.error = None
         except Exception as error:
@@ -181,6 +187,31 @@ class ModelRouter:
             record.bill = Bill.of(context.attempts, self._prices)
             self.metrics.add(record)
         return answer
+
+    def _answered(
+        self, record: RouteRecord, step: StepSettings, request: ModelRequest, context: RequestContext, *, stream: bool
+    ) -> Routine[ModelResponse]:
+        """Ask the candidates in the way of the step."""
+        if not step.speculate:
+            chain = self._chain(record.candidates)
+            asking = self._asking(record, request, context, stream=stream)
+            return (yield from chain.walk(asking, no_fallbacks=request.no_fallbacks))
+
+        def ask(alias: str, own: RequestContext, in_pieces: bool) -> Routine[ModelResponse]:
+            return self._asked(alias, record, request, own, stream=in_pieces)
+
+        speculation = Speculation(
+            record.candidates,
+            clocks=self._client.clocks,
+            hedge_after=math.inf if request.no_hedge else step.hedge_after,
+            accept=self._accept.get(record.step),
+            recoverable=self._recoverable,
+            cooldown=self._cooldown,
+        )
+        try:
+            return (yield from speculation.walk(ask, context, stream=stream))
+        finally:
+            record.asked, record.wasted = speculation.asked, Bill.of(speculation.unused, self._prices)
 
     def _choose(
         self, record: RouteRecord, step: StepSettings, request: ModelRequest, context: RequestContext
@@ -195,7 +226,8 @@ class ModelRouter:
                 record.category = tier_named(named, tiers)
             preferred = self.model_of_tier(record.category)
         own = tiers_of(step, self.settings, preferred)
-        candidates = (*own, *(() if request.no_fallbacks else step.fallbacks))
+        others = step.fallbacks if step.speculate is None else step.speculate[1:]
+        candidates = (*own, *(() if request.no_fallbacks else others))
         if self.budget is not None and not step.critical:
             left = self.budget.ladder(tiers)
             wanted = ((alias, models[alias].tier) for alias in candidates)

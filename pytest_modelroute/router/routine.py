@@ -7,7 +7,7 @@ does what it wants.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_modelroute.router.classifier import Classifier
     from pytest_modelroute.router.gates import Gate
     from pytest_modelroute.router.requests import ModelRequest, ModelResponse
+    from pytest_modelroute.router.streaming import AsyncStreamedResponse
 
 
 @dataclass(slots=True)
@@ -53,7 +54,15 @@ class Verify:
     context: RequestContext
 
 
-Wish: TypeAlias = Send | Read | Classify | Verify | float | str
+@dataclass(slots=True)
+class Race:
+    """Play other routines at the same time; sent back is True after it, and False from sync code, which cannot."""
+
+    run: Callable[[AsyncStreamedResponse], Awaitable[None]]
+    "Given who plays this routine."
+
+
+Wish: TypeAlias = Send | Read | Classify | Verify | Race | float | str
 "What a routine wants done; a number is seconds to wait, a string is a piece of text for the caller."
 
 _T = TypeVar("_T")

@@ -11,7 +11,7 @@ from pytest_modelroute.errors import ModelRouteError
 from pytest_modelroute.router.calls import Clocks
 from pytest_modelroute.router.gates import arule, rule
 from pytest_modelroute.router.requests import ModelResponse
-from pytest_modelroute.router.routine import Classify, Read, Routine, Send, Verify, Wish
+from pytest_modelroute.router.routine import Classify, Race, Read, Routine, Send, Verify, Wish
 
 _NOT_YET: Final = (
     "this stream has no response: it was not read to its end. Iterate over it first; a stream that was closed early, "
@@ -87,12 +87,18 @@ class StreamedResponse(_Stream, Iterator[str]):
                 return next(self._body, None)
         except httpx.RequestError as error:
             return error
-        if isinstance(wish, Classify):
-            return wish.classifier.classify(wish.prompt, context=wish.context)
-        if isinstance(wish, Verify):
-            return rule(wish)
+        if isinstance(wish, Classify | Verify):
+            return self._say(wish)
+        if isinstance(wish, Race):
+            return False
         self._clocks.wait(float(wish))
         return None
+
+    def _say(self, wish: Classify | Verify) -> object:
+        """What a classifier or a gate says, either of which may ask a model."""
+        if isinstance(wish, Classify):
+            return wish.classifier.classify(wish.prompt, context=wish.context)
+        return rule(wish)
 
     def _send(self, wish: Send) -> httpx.Response:
         if self._open is not None:
@@ -132,6 +138,14 @@ class AsyncStreamedResponse(_Stream, AsyncIterator[str]):
             await self._open.aclose()
             self._open = None
 
+    def beside(self, routine: Routine[ModelResponse]) -> AsyncStreamedResponse:
+        """Another routine, played with the same connections and clocks."""
+        return AsyncStreamedResponse(routine, self._http, self._clocks)
+
+    def take_over(self, other: AsyncStreamedResponse) -> None:
+        """Read on in the body that another one reads, whose routine becomes a part of this one's."""
+        self._open, self._body, other._open = other._open, other._body, None
+
     async def __aenter__(self) -> Self:
         """Close it at the end of the block."""
         return self
@@ -148,12 +162,18 @@ class AsyncStreamedResponse(_Stream, AsyncIterator[str]):
                 return await anext(self._body, None)
         except httpx.RequestError as error:
             return error
-        if isinstance(wish, Classify):
-            return await wish.classifier.aclassify(wish.prompt, context=wish.context)
-        if isinstance(wish, Verify):
-            return await arule(wish, self._clocks)
+        if isinstance(wish, Classify | Verify):
+            return await self._say(wish)
+        if isinstance(wish, Race):
+            await wish.run(self)
+            return True
         await self._clocks.await_(float(wish))
         return None
+
+    async def _say(self, wish: Classify | Verify) -> object:
+        if isinstance(wish, Classify):
+            return await wish.classifier.aclassify(wish.prompt, context=wish.context)
+        return await arule(wish, self._clocks)
 
     async def _send(self, wish: Send) -> httpx.Response:
         if self._open is not None:
