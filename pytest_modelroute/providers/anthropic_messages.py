@@ -35,6 +35,7 @@ from pytest_modelroute.providers.language import (
     write_object,
 )
 from pytest_modelroute.providers.sse import Event, write_event
+from pytest_modelroute.providers.tool_turns import in_parts
 
 _WHAT: Final = "an Anthropic message"
 _OWN_MEMBERS: Final = frozenset({"model", "messages", "system", "stream", "tools"})
@@ -109,7 +110,7 @@ class AnthropicMessages:
             "max_tokens": _DEFAULT_MAX_TOKENS,
             "messages": [
                 {"role": message.role, "content": content_of(message)}
-                for message in request.messages
+                for message in in_parts(request.messages, text=_text, call=_write_tool_call, result=_write_result)
                 if message.role != "system"
             ],
             **request.params,
@@ -134,11 +135,8 @@ class AnthropicMessages:
         """Write a whole answer."""
         content: list[dict[str, Any]] = []
         if reply.text or not reply.tool_calls:
-            content.append({"type": "text", "text": reply.text})
-        content += [
-            {"type": "tool_use", "id": call.id, "name": call.name, "input": dict(call.arguments)}
-            for call in reply.tool_calls
-        ]
+            content.append(_text(reply.text))
+        content += [_write_tool_call(call) for call in reply.tool_calls]
         usage = reply.usage or estimate_usage(request, reply.text)
         value = _head(request, reply, usage)
         value["content"] = content
@@ -320,6 +318,18 @@ def _read_tool(entry: Mapping[str, Any]) -> Tool:
         description=str(entry.get("description") or ""),
         parameters=mapping(entry.get("input_schema")),
     )
+
+
+def _text(text: str) -> dict[str, Any]:
+    return {"type": "text", "text": text}
+
+
+def _write_tool_call(call: ToolCall) -> dict[str, Any]:
+    return {"type": "tool_use", "id": call.id, "name": call.name, "input": dict(call.arguments)}
+
+
+def _write_result(call: ToolCall, text: str) -> dict[str, Any]:
+    return {"type": "tool_result", "tool_use_id": call.id, "content": text}
 
 
 def _read_tool_call(block: Mapping[str, Any]) -> ToolCall:

@@ -35,6 +35,7 @@ from pytest_modelroute.providers.language import (
     write_object,
 )
 from pytest_modelroute.providers.parameters import NestedParameters
+from pytest_modelroute.providers.tool_turns import in_parts
 
 _WHAT: Final = "a Bedrock converse"
 _PATH: Final = re.compile(r"/model/(?P<model>.+)/converse(?P<stream>-stream)?$")
@@ -146,7 +147,7 @@ class BedrockConverse:
         value = _SAMPLING.write(request.params)
         value["messages"] = [
             {"role": message.role, "content": _content_of(message)}
-            for message in request.messages
+            for message in in_parts(request.messages, text=_text, call=_write_tool_call, result=_write_result)
             if message.role != "system"
         ]
         system = [message for message in request.messages if message.role == "system"]
@@ -164,11 +165,8 @@ class BedrockConverse:
 
     def write_reply(self, request: ProviderRequest, reply: ProviderReply) -> bytes:
         """Write a whole answer; the format does not say which model answered."""
-        content: list[dict[str, Any]] = [{"text": reply.text}] if reply.text or not reply.tool_calls else []
-        content += [
-            {"toolUse": {"toolUseId": call.id, "name": call.name, "input": dict(call.arguments)}}
-            for call in reply.tool_calls
-        ]
+        content: list[dict[str, Any]] = [_text(reply.text)] if reply.text or not reply.tool_calls else []
+        content += [_write_tool_call(call) for call in reply.tool_calls]
         value: dict[str, Any] = {
             "output": {"message": {"role": "assistant", "content": content}},
             "stopReason": _STOP_REASONS[reply.finish_reason],
@@ -240,6 +238,18 @@ def _read_message(role: str, content: object) -> Message:
 
 def _content_of(message: Message) -> Iterable[dict[str, Any]]:
     return [{"text": message.text}] if message.parts is None else [dict(part) for part in message.parts]
+
+
+def _text(text: str) -> dict[str, Any]:
+    return {"text": text}
+
+
+def _write_tool_call(call: ToolCall) -> dict[str, Any]:
+    return {"toolUse": {"toolUseId": call.id, "name": call.name, "input": dict(call.arguments)}}
+
+
+def _write_result(call: ToolCall, text: str) -> dict[str, Any]:
+    return {"toolResult": {"toolUseId": call.id, "content": [_text(text)]}}
 
 
 def _read_tool(spec: Mapping[str, Any]) -> Tool:

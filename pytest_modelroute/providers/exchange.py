@@ -10,6 +10,8 @@ from itertools import pairwise
 from typing import Any, Final, Literal, TypeAlias
 
 _LIMITS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+_RESULTS: Final = ("toolResult", "functionResponse", "function_response")
+"The members that make a part the result of a tool: Bedrock's and Gemini's; Anthropic's has a type."
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter"]
 
 
@@ -58,6 +60,10 @@ class Message:
     role: str
     text: str
     parts: tuple[Mapping[str, Any], ...] | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    "The calls of tools that a message of the assistant asks for; written, and read back as the parts of its format."
+    result_of: ToolCall | None = None
+    "The call whose result this is, in a message of role tool."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,9 +103,9 @@ class ProviderRequest:
 
     @property
     def prompt(self) -> str:
-        """The text of the last user message, or of the last message where there is none."""
+        """The text of the last user message that is no result of a tool, or of the last message where there is none."""
         for message in reversed(self.messages):
-            if message.role == "user":
+            if message.role == "user" and not _is_result(message):
                 return message.text
         return self.messages[-1].text if self.messages else ""
 
@@ -143,6 +149,13 @@ class WireRequest:
     "Relative to the provider's base URL."
     headers: Mapping[str, str]
     body: bytes
+
+
+def _is_result(message: Message) -> bool:
+    """Whether it is nothing but results of tools, which several formats send in the user's name."""
+    return bool(message.parts) and all(
+        part.get("type") == "tool_result" or any(name in part for name in _RESULTS) for part in message.parts or ()
+    )
 
 
 def estimate_tokens(text: str) -> int:

@@ -33,6 +33,7 @@ from pytest_modelroute.providers.language import (
 )
 from pytest_modelroute.providers.parameters import NestedParameters, snake_case
 from pytest_modelroute.providers.sse import Event, write_event
+from pytest_modelroute.providers.tool_turns import in_parts
 
 _WHAT: Final = "a Gemini generation"
 _PATH: Final = re.compile(
@@ -115,7 +116,7 @@ class Gemini:
         value = _SAMPLING.write(request.params)
         value["contents"] = [
             {"role": _OWN_ROLES.get(message.role, message.role), "parts": _parts_of(message)}
-            for message in request.messages
+            for message in in_parts(request.messages, text=_text, call=_write_tool_call, result=_write_result)
             if message.role != "system"
         ]
         system = [message for message in request.messages if message.role == "system"]
@@ -237,9 +238,7 @@ def _last(request: ProviderRequest, reply: ProviderReply, parts: list[dict[str, 
     value = {**_head(request, reply), **_usage_member(request, reply)}
     if reply.finish_reason == "content_filter" and not reply.text and not reply.tool_calls:
         return {"promptFeedback": {"blockReason": "SAFETY"}, **value}
-    parts += [
-        {"functionCall": {"id": call.id, "name": call.name, "args": dict(call.arguments)}} for call in reply.tool_calls
-    ]
+    parts += [_write_tool_call(call) for call in reply.tool_calls]
     return {"candidates": [{**_candidate(parts), "finishReason": _FINISH_REASONS[reply.finish_reason]}], **value}
 
 
@@ -316,6 +315,18 @@ def _parts_of(message: Message) -> list[dict[str, Any]]:
 def _visible(part: Mapping[str, Any]) -> str:
     """The text of a part; empty for thoughts, calls, images and the like."""
     return "" if part.get("thought") is True else text_of(part)
+
+
+def _text(text: str) -> dict[str, Any]:
+    return {"text": text}
+
+
+def _write_tool_call(call: ToolCall) -> dict[str, Any]:
+    return {"functionCall": {"id": call.id, "name": call.name, "args": dict(call.arguments)}}
+
+
+def _write_result(call: ToolCall, text: str) -> dict[str, Any]:
+    return {"functionResponse": {"id": call.id, "name": call.name, "response": {"output": text}}}
 
 
 def _write_tool(tool: Tool) -> dict[str, Any]:

@@ -102,7 +102,8 @@ class Language(Protocol):
 
     What is written can be read back: `read_request(w.body, w.path)` of `w = write_request(r, key)` is r,
     `read_reply(write_reply(r, a))` is a, and so is `read_stream(self, b"".join(write_stream(r, a, pieces)))`; but for
-    what a format cannot say (Anthropic requires max_tokens, and keeps system prompts apart from the other messages).
+    what a format cannot say (Anthropic requires max_tokens, and keeps system prompts apart from the other messages),
+    and for calls of tools and their results among the messages, which are read as each format has them.
     """
 
     name: str

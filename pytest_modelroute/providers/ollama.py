@@ -109,7 +109,7 @@ class OllamaChat:
             options["stop"] = [options["stop"]]
         value: dict[str, Any] = {
             "model": request.model,
-            "messages": [{"role": message.role, "content": _write_content(message)} for message in request.messages],
+            "messages": [_write_message(message) for message in request.messages],
             "stream": request.stream,
             **{name: entry for name, entry in request.params.items() if name in _TOP_MEMBERS},
         }
@@ -215,6 +215,13 @@ def _read(lines: Sequence[Mapping[str, Any]]) -> ProviderReply:
 
 def _text(line: Mapping[str, Any]) -> str:
     return read_message("assistant", mapping(line.get("message")).get("content"), what=_WHAT).text
+
+
+def _write_message(message: Message) -> dict[str, Any]:
+    if message.result_of is not None:
+        return {"role": "tool", "content": message.text, "tool_name": message.result_of.name}
+    calls = {"tool_calls": _write_tool_calls(message.tool_calls)} if message.tool_calls else {}
+    return {"role": message.role, "content": _write_content(message), **calls}
 
 
 def _write_content(message: Message) -> Any:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from pytest_modelroute.errors import MalformedExchange, StreamFailed
 from pytest_modelroute.providers.exchange import (
     FinishReason,
+    Message,
     ProviderReply,
     ProviderRequest,
     Tool,
@@ -107,7 +108,7 @@ class OpenAIChat:
         """Write a request; the key travels as a bearer token."""
         value: dict[str, Any] = {
             "model": request.model,
-            "messages": [{"role": message.role, "content": content_of(message)} for message in request.messages],
+            "messages": [_write_message(message) for message in request.messages],
             **request.params,
         }
         if request.tools:
@@ -305,6 +306,16 @@ def read_tool(entry: Mapping[str, Any]) -> Tool:
         description=str(function.get("description") or ""),
         parameters=mapping(function.get("parameters")),
     )
+
+
+def _write_message(message: Message) -> dict[str, Any]:
+    if message.result_of is not None:
+        return {"role": "tool", "tool_call_id": message.result_of.id, "content": message.text}
+    written = {"role": message.role, "content": content_of(message)}
+    if message.tool_calls:
+        written["content"] = written["content"] or None
+        written["tool_calls"] = [_write_tool_call(call) for call in message.tool_calls]
+    return written
 
 
 def _write_tool_call(call: ToolCall) -> dict[str, Any]:

@@ -100,7 +100,7 @@ class OpenAIResponses:
         value: dict[str, Any] = {"model": request.model}
         if first and first[0].role == "system" and first[0].parts is None:
             value["instructions"], messages = first[0].text, messages[1:]
-        value |= {"input": [_write_item(message) for message in messages], **request.params}
+        value |= {"input": [item for message in messages for item in _write_items(message)], **request.params}
         if request.tools:
             value["tools"] = [
                 {
@@ -222,6 +222,19 @@ def _read_item(item: Mapping[str, Any]) -> Message:
     output = item.get("output")
     role = "tool" if kind == "function_call_output" else "assistant"
     return Message(role=role, text=output if isinstance(output, str) else "", parts=(item,))
+
+
+def _write_items(message: Message) -> list[Mapping[str, Any]]:
+    """A message; the calls of tools beside it are items of their own, and so is the result of one."""
+    if message.result_of is not None:
+        return [{"type": "function_call_output", "call_id": message.result_of.id, "output": message.text}]
+    calls: list[Mapping[str, Any]] = [_write_call(call) for call in message.tool_calls]
+    return calls if calls and not message.text else [_write_item(message), *calls]
+
+
+def _write_call(call: ToolCall) -> Mapping[str, Any]:
+    arguments = json.dumps(dict(call.arguments), ensure_ascii=False)
+    return {"type": "function_call", "call_id": call.id, "name": call.name, "arguments": arguments}
 
 
 def _write_item(message: Message) -> Mapping[str, Any]:

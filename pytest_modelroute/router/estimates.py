@@ -31,7 +31,7 @@ def estimate_call(
 ) -> Estimate:
     """One call of one model; `output_tokens` is for a request without a limit of its own."""
     model, params = settings.model(alias), request.params
-    texts = (request.system or "", request.prompt, *(message.text for message in request.history))
+    texts = (request.system or "", request.prompt, *(message.text for message in (*request.history, *request.turns)))
     usage = Usage(fresh_input=sum(map(estimate_tokens, texts)), output=output_limit(params) or output_tokens)
     return Estimate(
         model=alias,

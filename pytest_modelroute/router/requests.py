@@ -23,6 +23,8 @@ class ModelRequest:
     system: str | None = None
     history: tuple[Message, ...] = ()
     "Earlier messages, between the system prompt and the prompt."
+    turns: tuple[Message, ...] = ()
+    "Messages after the prompt: what the model said to it, the calls of tools it asked for, and their results."
     tools: tuple[Tool, ...] = ()
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     "What goes into the body as it is: temperature, max_tokens, ..."
@@ -47,7 +49,7 @@ class ModelRequest:
         system = () if self.system is None else (Message(role="system", text=self.system),)
         return ProviderRequest(
             model=model,
-            messages=(*system, *self.history, Message(role="user", text=self.prompt)),
+            messages=(*system, *self.history, Message(role="user", text=self.prompt), *self.turns),
             stream=stream,
             tools=self.tools,
             params=self.params,
