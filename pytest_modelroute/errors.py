@@ -20,6 +20,7 @@ The exceptions of the package, in one tree.
     +-- VerifierFailed                  a verifier raised something else, or returned neither True nor False
     +-- BudgetExceeded                  a call was not made, since the day's budget does not cover it
     +-- WorkflowError                   a step of a workflow failed, or a workflow is put together wrongly
+    +-- AgentError                      agents are put together wrongly, or a model asked for what there is not
     +-- PromiseError                    what a router's test class promises cannot be, or cannot be checked
     +-- SubjectError                    the router under test cannot be built or asked as its class says
     +-- VirtualTimeError                the clock of a test cannot be moved as asked
@@ -204,6 +205,21 @@ class WorkflowError(ModelRouteError):
         """Keep the step next to the message."""
         super().__init__(message)
         self.step = step
+
+
+class AgentError(ModelRouteError):
+    """
+    Agents are put together wrongly, a model asked for an agent or a tool that there is not, or a tool failed.
+
+    Attributes:
+        agent: The name of the agent, or of the coordinator, whose doing it was; None before any request.
+
+    """
+
+    def __init__(self, message: str, *, agent: str | None = None) -> None:
+        """Keep the agent next to the message."""
+        super().__init__(message)
+        self.agent = agent
 
 
 class PromiseError(ModelRouteError):

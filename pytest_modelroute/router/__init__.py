@@ -1,5 +1,6 @@
 """A compact router: the subject of this project's own tests and examples, and a start for newcomers."""
 
+from pytest_modelroute.router.agents import Agent, Coordinator, CoordinatorResult, SubTask
 from pytest_modelroute.router.budget import BudgetTracker
 from pytest_modelroute.router.calls import RequestContext
 from pytest_modelroute.router.classifier import Classifier, LLMClassifier
@@ -14,6 +15,7 @@ from pytest_modelroute.router.metrics import RouteRecord, RoutingMetrics, TierTr
 from pytest_modelroute.router.requests import ModelRequest, ModelResponse
 from pytest_modelroute.router.router import ModelRouter
 from pytest_modelroute.router.streaming import AsyncStreamedResponse, StreamedResponse
+from pytest_modelroute.router.tools import FunctionTool
 from pytest_modelroute.router.verifiers import (
     JudgeGate,
     follows_schema,
@@ -26,13 +28,17 @@ from pytest_modelroute.router.workflow import Step, Workflow, WorkflowResult
 
 __all__ = [
     "RECOVERABLE",
+    "Agent",
     "AsyncStreamedResponse",
     "BudgetTracker",
     "Classifier",
     "ConfidenceGate",
     "Cooldown",
+    "Coordinator",
+    "CoordinatorResult",
     "Estimate",
     "FallbackChain",
+    "FunctionTool",
     "Gate",
     "HeuristicClassifier",
     "JudgeGate",
@@ -48,6 +54,7 @@ __all__ = [
     "SelfReport",
     "Step",
     "StreamedResponse",
+    "SubTask",
     "TierTry",
     "Workflow",
     "WorkflowResult",

@@ -163,6 +163,28 @@ class ModelRouter:
         dearest = max(estimates, key=lambda estimate: estimate.cost_usd)
         return replace(dearest, cost_usd=dearest.cost_usd + asked)
 
+    @property
+    def client(self) -> ModelClient:
+        """What sends the requests."""
+        return self._client
+
+    def asking(
+        self, alias: str, request: ModelRequest, context: RequestContext, *, step: str
+    ) -> Routine[ModelResponse]:
+        """One model asked outside of the steps, on behalf of a larger request; noted under the name that is given."""
+        own, start = context.part(), self._client.clocks.now()
+        record = RouteRecord(step=step, candidates=(alias,), tier=self.settings.model(alias).tier)
+        try:
+            answer = yield from self._asked(alias, record, request, own, stream=False)
+            record.model, record.error = answer.model, None
+        except Exception as error:
+            record.error = getattr(error, "kind", type(error).__name__)
+            raise
+        finally:
+            context.attempts += own.attempts
+            self._note(record, own, start)
+        return answer
+
     def model_of_tier(self, tier: str) -> str:
         """The alias of the first model of a tier; SettingsError where no model has it."""
         for alias, model in self.settings.models.items():
@@ -172,8 +194,8 @@ class ModelRouter:
 
     def _routed(self, request: ModelRequest, *, stream: bool = False) -> Routine[ModelResponse]:
         """Classify, choose, ask, fall back, and note what happened, also where it is given up."""
-        step, context, clocks = self._step(request), self._client.context(request), self._client.clocks
-        record, start = RouteRecord(step=str(request.step), task_type=step.task_type), clocks.now()
+        step, context, start = self._step(request), self._client.context(request), self._client.clocks.now()
+        record = RouteRecord(step=str(request.step), task_type=step.task_type)
         try:
             yield from self._choose(record, step, request, context)
             answer = yield from self._answered(record, step, request, context, stream=stream)
@@ -183,10 +205,13 @@ class ModelRouter:
             record.error = getattr(error, "kind", type(error).__name__)
             raise
         finally:
-            record.attempts, record.latency_s = len(context.attempts), clocks.now() - start
-            record.bill = Bill.of(context.attempts, self._prices)
-            self.metrics.add(record)
+            self._note(record, context, start)
         return answer
+
+    def _note(self, record: RouteRecord, context: RequestContext, start: float) -> None:
+        record.attempts, record.latency_s = len(context.attempts), self._client.clocks.now() - start
+        record.bill = Bill.of(context.attempts, self._prices)
+        self.metrics.add(record)
 
     def _answered(
         self, record: RouteRecord, step: StepSettings, request: ModelRequest, context: RequestContext, *, stream: bool
