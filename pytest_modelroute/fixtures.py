@@ -146,6 +146,14 @@ def prepare(item: pytest.Item) -> None:
         item.add_marker(pytest.mark.skip(reason="live: calls providers; run it with --modelroute-live"))
 
 
+def read_thresholds(marks: list[pytest.Mark], settings: Any) -> list[StepThreshold]:
+    """The limits in the markers of a test."""
+    from pytest_modelroute.evaluation.thresholds import read_marks
+
+    given = [(mark.args, mark.kwargs) for mark in marks]
+    return read_marks(given, steps=getattr(settings, "steps", {}), defaults=getattr(settings, "thresholds", {}))
+
+
 def _before_the_tests_own(item: pytest.Item, names: list[str]) -> int:
     """
     Where a fixture of a marker belongs: as with usefixtures, before those of the test's own that may ask a model.

@@ -8,7 +8,7 @@ installed and unused, costs nothing. PYTEST_DONT_REWRITE: without bytecode pytes
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -29,15 +29,13 @@ from pytest_modelroute.fixtures import (
     mock_providers,
     our_errors,
     prepare,
+    read_thresholds,
     recorded_providers,
     routing_laws,
     save_recording,
     virtual_time,
 )
 from pytest_modelroute.options import add_markers, add_options, check_options
-
-if TYPE_CHECKING:
-    from pytest_modelroute.evaluation.thresholds import StepThreshold
 
 __all__ = ["call_log", "evaluate_step", "mock_providers", "recorded_providers", "routing_laws", "virtual_time"]
 _MARKER = "step_threshold"
@@ -80,7 +78,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             whose = f"{item.nodeid}: "
             prepare(item)
             if marks:
-                item.stash[THRESHOLDS] = _read_marks(marks, settings)
+                item.stash[THRESHOLDS] = read_thresholds(marks, settings)
         except our_errors() as error:
             item.stash[PROBLEM] = f"{whose}{error}"
             problems.setdefault(item.stash[PROBLEM], item)
@@ -191,10 +189,3 @@ def _shows_no_more(item: pytest.Item, error: BaseException | None) -> bool:
 def _reports(reporter: Any, attribute: str) -> Iterator[Any]:
     """The reports that carry something of ours, whatever their outcome."""
     return (report for reports in reporter.stats.values() for report in reports if hasattr(report, attribute))
-
-
-def _read_marks(marks: list[pytest.Mark], settings: Any) -> list[StepThreshold]:
-    from pytest_modelroute.evaluation.thresholds import read_marks
-
-    given = [(mark.args, mark.kwargs) for mark in marks]
-    return read_marks(given, steps=getattr(settings, "steps", {}), defaults=getattr(settings, "thresholds", {}))
