@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import Any, cast
 
 from pytest_modelroute.errors import PromiseError
+from pytest_modelroute.invariants.attributes import note_values
 from pytest_modelroute.invariants.declared import read_promises
 from pytest_modelroute.invariants.harness import ALWAYS
 from pytest_modelroute.invariants.law import Law, all_laws
@@ -33,6 +34,7 @@ def bind(kind: type[Any]) -> None:
         _set(kind, ALWAYS, all_laws()[ALWAYS])
         return
     kind._modelroute_promises = promises  # noqa: SLF001
+    note_values(kind)
     for law in all_laws().values():
         if law.binds(promises):
             _set(kind, law.id, law)

@@ -130,6 +130,8 @@ class Providers:
         self._names: set[str] = {*PROVIDERS}
         self.asked: set[str] = set()
         "The names whose address or key was asked for."
+        self.keyed: set[str] = set()
+        "The names whose key was asked for."
         self.candidates: tuple[str, ...] = ()
         "The candidates of `load_balanced`, in an order that changes from scene to scene."
 
@@ -146,6 +148,7 @@ class Providers:
     def key(self, name: str) -> str:
         """A key in the provider's shape that is none; each name has its own."""
         self.asked.add(name)
+        self.keyed.add(name)
         return fake_key(name)
 
     def monotonic(self) -> float:

@@ -80,6 +80,8 @@ class Ask:
     "What a declared classifier answers to this request; that of the script where left out."
     close_after: int | None = None
     "After how many chunks the caller closes a stream; None for reading it to its end."
+    router: int = 0
+    "Which router is asked: another number is another one from `make_router`, built when it is first asked."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +103,8 @@ class Scene:
     acts: tuple[Act, ...]
     name: str = ""
     "What it is for, where a trial has several."
+    keys: tuple[str, ...] | None = None
+    "The providers whose keys the environment holds; None for all that are known."
 
 
 def one(request: RoutingRequest, script: Script | None = None, *, name: str = "", label: str | None = None) -> Scene:

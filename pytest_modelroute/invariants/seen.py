@@ -132,6 +132,10 @@ class Played:
     "The attributes of the class that were changed meanwhile."
     leftovers: tuple[str, ...] = ()
     "Tasks and threads that were left running."
+    not_built: BaseException | None = None
+    "What `make_router` raised where keys were missing; nobody was asked then."
+    keyed: frozenset[str] = frozenset()
+    "The names whose key `make_router` took from `providers`."
     endless: str | None = None
     "What says that a request never ended, where one did not: the rest of its scene was not played."
 

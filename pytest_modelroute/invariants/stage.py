@@ -18,6 +18,8 @@ from typing import Any, Final, Protocol, cast
 
 from pytest_modelroute.errors import SubjectError
 from pytest_modelroute.invariants.amounts import Amounts
+from pytest_modelroute.invariants.attributes import changed_since_bound
+from pytest_modelroute.invariants.building import BUILDING, Builder, environment
 from pytest_modelroute.invariants.laboratory import Laboratory, NeverEnds
 from pytest_modelroute.invariants.observing import Notes, Observer
 from pytest_modelroute.invariants.player import EndlessCalls, NoSuchForm, ScenePlayer, Signatures
@@ -30,11 +32,9 @@ from pytest_modelroute.invariants.simulation import Simulation
 from pytest_modelroute.invariants.watchdog import watched
 from pytest_modelroute.wire.call_log import ProviderCall
 from pytest_modelroute.wire.labels import Label, labelled
-from pytest_modelroute.wire.places import raise_site
 
 NOON: Final = datetime(2026, 6, 15, 12, tzinfo=UTC)
 "What the wall clock shows at the beginning of a scene that does not say: no day of the machine's decides on a verdict."
-_BUILDING: Final = "building"
 _ENDLESS: Final = (NeverEnds, EndlessCalls)
 
 
@@ -68,8 +68,7 @@ class Stage:
         self._promises = promises
         self._lab = laboratory
         self._name = name
-        self.last_router: Any = None
-        "The newest router."
+        self._builder = Builder(subject, laboratory, name=name)
         self._observer = Observer()
         amounts = Amounts(subject, promises, name=name)
         self._spent, self._aspent = amounts.spent, amounts.aspent
@@ -81,6 +80,11 @@ class Stage:
             for name in ("make_router", "ask", "stream")
             if (function := getattr(subject, name, None)) is not None
         )
+
+    @property
+    def last_router(self) -> Any:
+        """The newest router."""
+        return self._builder.last
 
     @property
     def noise(self) -> str:
@@ -101,7 +105,7 @@ class Stage:
         state = random.getstate()
         random.seed(zlib.crc32(repr(scene).encode()) + seed)
         try:
-            with watched(f"{self._name}: the router under test"):
+            with watched(f"{self._name}: the router under test"), environment(scene):
                 if self.is_async:
                     with asyncio.Runner() as runner:
                         return runner.run(self._aplay(scene))
@@ -113,13 +117,17 @@ class Stage:
 
     def _play(self, scene: Scene) -> Played:
         player, calls, before = self._begin(scene)
-        router = self._build()
+        try:
+            router = self._builder.call()
+        except SubjectError as error:
+            return self._not_built(scene, player, calls, before, error)
         if inspect.isawaitable(router):
             _drop(router)
             self.is_async = True
             return self._again_in_a_loop(scene)
         built = self._built(player, calls)
-        self._check_instance(router)
+        self._builder.check(router)
+        routers = {0: router}
         acts: list[SeenAct] = []
         spent_before = self._spent(router)
         endless: BaseException | None = None
@@ -129,7 +137,8 @@ class Stage:
             began = self._now()
             notes = self._prepare(player, act, number)
             try:
-                self._ask_all(router, notes)
+                self._builder.add(routers, (note.ask.router for note in notes))
+                self._ask_all(routers, notes)
             except _ENDLESS as error:
                 endless = error
             if inspect.isawaitable(notes[0].response):
@@ -142,12 +151,12 @@ class Stage:
                 break
         return self._end(scene, acts, built, spent_before, before, (), endless)
 
-    def _ask_all(self, router: Any, notes: Sequence[Notes]) -> None:
+    def _ask_all(self, routers: Mapping[int, Any], notes: Sequence[Notes]) -> None:
         if len(notes) == 1 and not notes[0].ask.at:
             self._lab.wire.running = Label(case=notes[0].case)
-            self._do(router, notes[0])
+            self._do(routers[notes[0].ask.router], notes[0])
             return
-        works = [(note.ask.at, partial(self._do, router, note)) for note in notes]
+        works = [(note.ask.at, partial(self._do, routers[note.ask.router], note)) for note in notes]
         Simulation(self._lab.clock).run(works)
 
     def _again_in_a_loop(self, scene: Scene) -> Played:
@@ -169,11 +178,13 @@ class Stage:
 
     async def _aplay(self, scene: Scene) -> Played:
         player, calls, before = self._begin(scene)
-        router = self._build()
-        if inspect.isawaitable(router):
-            router = await router
+        try:
+            router = await self._builder.acall()
+        except SubjectError as error:
+            return self._not_built(scene, player, calls, before, error)
         built = self._built(player, calls)
-        self._check_instance(router)
+        self._builder.check(router)
+        routers = {0: router}
         acts: list[SeenAct] = []
         spent_before = await self._aspent(router)
         endless: BaseException | None = None
@@ -184,7 +195,8 @@ class Stage:
             notes = self._prepare(player, act, number)
             if len(notes) == 1:
                 self._lab.wire.running = Label(case=notes[0].case)
-            tasks = [asyncio.create_task(self._ado(router, note)) for note in notes]
+            await self._builder.aadd(routers, (note.ask.router for note in notes))
+            tasks = [asyncio.create_task(self._ado(routers[note.ask.router], note)) for note in notes]
             try:
                 await asyncio.gather(*tasks)
             except _ENDLESS as error:
@@ -236,52 +248,25 @@ class Stage:
         player = ScenePlayer(self._promises, learned=self.learned)
         lab.wire.scripts = player
         lab.wire.heed = self._observer.heed
-        lab.wire.running = Label(case=_BUILDING)
+        lab.wire.running = Label(case=BUILDING)
         lab.guard.refused.clear()
         calls = lab.fresh_log()
         first = scene.acts[0].wall if scene.acts else None
         lab.clock.set(first or NOON)
         self._observer.begin(lab.clock.now)
-        attributes = {name: copy.deepcopy(value) for name, value in self._declared().items()}
-        return player, calls, (attributes, set(threading.enumerate()))
-
-    def _declared(self) -> Mapping[str, Any]:
-        """The mutable attributes of the class, which the router may have been given as they are."""
-        kind = type(cast("object", self._subject))
-        names = [*vars(kind)]
-        return {name: getattr(kind, name) for name in names if isinstance(getattr(kind, name), list | dict | set)}
-
-    def _build(self) -> Any:
-        try:
-            with labelled(Label(case=_BUILDING)):
-                return self._subject.make_router(self._lab.providers)
-        except Exception as error:
-            where = raise_site(error)
-            if self._lab.guard.refused:
-                raise SubjectError(
-                    f"{self._name}.make_router needs the network, and raised {type(error).__name__}:\n"
-                    f"  {self._lab.guard.refused[0].partition(chr(10))[0]}\n"
-                    "Building a router must need none; give its clients providers.url(name), or build them at first use"
-                ) from error
-            raise SubjectError(
-                f"{self._name}.make_router raised {type(error).__name__}: {error}"
-                + (f"\n  at {where}" if where else "")
-                + "\nIt is called for every example, with nothing but `providers`; build the router as production does"
-            ) from error
+        return player, calls, set(threading.enumerate())
 
     def _built(self, player: ScenePlayer, calls: Any) -> tuple[tuple[SeenCall, ...], tuple[str, ...]]:
         lab = self._lab
         lab.wall.scan()
         return tuple(self._observer.seen_call(player, call) for call in calls), tuple(lab.guard.refused)
 
-    def _check_instance(self, router: Any) -> None:
-        if router is not None and router is self.last_router:
-            raise SubjectError(
-                f"{self._name}.make_router returned the same {type(router).__name__} twice: what an example does "
-                "to it would decide the next.\n"
-                "Build a new router in make_router, without a module-level instance or a cache"
-            )
-        self.last_router = router
+    def _not_built(self, scene: Scene, player: ScenePlayer, calls: Any, before: Any, error: SubjectError) -> Played:
+        """What was seen of a router that cannot be built without some keys; with all of them that is an error."""
+        if scene.keys is None:
+            raise error
+        ended = self._end(scene, (), self._built(player, calls), None, before, (), None)
+        return replace(ended, not_built=error.__cause__ or error)
 
     def _prepare(self, player: ScenePlayer, act: Act, number: int) -> list[Notes]:
         if act.wall is not None:
@@ -343,17 +328,11 @@ class Stage:
         tasks: tuple[str, ...],
         endless: BaseException | None,
     ) -> Played:
-        attributes, threads = before
-        declared = self._declared()
-        changed = tuple(name for name, value in attributes.items() if declared.get(name) != value)
         server = self._lab.server
         left = [
             thread
             for thread in threading.enumerate()
-            if thread not in threads
-            and thread.is_alive()
-            and not server.is_own(thread)
-            and thread.name[:7] != "asyncio"
+            if thread not in before and thread.is_alive() and not server.is_own(thread) and thread.name[:7] != "asyncio"
         ]
         return Played(
             scene=scene,
@@ -361,7 +340,8 @@ class Stage:
             spent_before=spent_before,
             building=built[0],
             refused_while_building=built[1],
-            changed=changed,
+            changed=changed_since_bound(type(cast("Any", self._subject))),
+            keyed=frozenset(self._lab.providers.keyed),
             leftovers=(*tasks, *(f"thread {thread.name!r}" for thread in left)),
             endless=None if endless is None else str(endless),
         )

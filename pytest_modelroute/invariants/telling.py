@@ -55,6 +55,8 @@ def example(plays: Sequence[Played]) -> Iterator[str]:
     """The requests and the behaviour of the providers, in words."""
     for number, played in enumerate(plays, start=1):
         prefix = f"[{played.scene.name or f'router {number}'}] " if len(plays) > 1 else ""
+        if played.scene.keys is not None:
+            yield f"{prefix}make_router, with the keys of {', '.join(played.scene.keys) or 'nobody'} alone"
         for act in played.scene.acts:
             moments = [f"after {act.pause:g} s"] if act.pause else []
             moments += [f"at {act.wall.isoformat()}"] if act.wall else []
@@ -79,6 +81,7 @@ def describe_ask(ask: Ask) -> str:
     for name in ("stream", "critical", "as_parts"):
         said += f", {name}" if getattr(request, name) else ""
     said += ")"
+    said += f" of another router ({ask.router})" if ask.router else ""
     said += f" at {ask.at:g} s" if ask.at else ""
     said += f", cancelled after {ask.cancel_after:g} s" if ask.cancel_after is not None else ""
     said += f", closed after {ask.close_after} chunks" if ask.close_after is not None else ""
