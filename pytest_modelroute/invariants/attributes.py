@@ -23,17 +23,17 @@ def _values(kind: type[Any]) -> dict[str, Any]:
     from pytest_modelroute.invariants.harness import RoutingInvariants
 
     names = {name for base in kind.__mro__ if base not in RoutingInvariants.__mro__ for name in vars(base)}
-    found = {name: getattr(kind, name) for name in sorted(names) if not name.startswith("_")}
-    return {name: _plain(value) for name, value in found.items() if isinstance(value, list | dict | set)}
+    values: dict[str, object] = {name: getattr(kind, name) for name in sorted(names) if not name.startswith("_")}
+    return {name: _plain(value) for name, value in values.items() if type(value) in {list, dict, set}}
 
 
 def _plain(value: object) -> object:
     """A value that compares as the original does now; an object of the user's own is itself, whatever is in it."""
     if isinstance(value, Mapping):
-        items = cast("Mapping[object, object]", value).items()
-        return {"": type(value).__name__, **{f"{key!r}": _plain(item) for key, item in items}}
+        table = cast("Mapping[object, object]", value)
+        return {repr(key): _plain(item) for key, item in table.items()}
     if isinstance(value, list | tuple):
-        return [type(value).__name__, *(_plain(item) for item in cast("list[object]", value))]
+        return [_plain(item) for item in cast("list[object]", value)]
     if isinstance(value, set | frozenset):
-        return sorted(map(repr, cast("set[object]", value)))
+        return sorted(repr(item) for item in cast("set[object]", value))
     return value if isinstance(value, str | int | float | None) else id(value)

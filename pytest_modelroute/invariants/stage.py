@@ -340,7 +340,7 @@ class Stage:
             spent_before=spent_before,
             building=built[0],
             refused_while_building=built[1],
-            changed=changed_since_bound(type(cast("Any", self._subject))),
+            changed=changed_since_bound(type(cast("object", self._subject))),
             keyed=frozenset(self._lab.providers.keyed),
             leftovers=(*tasks, *(f"thread {thread.name!r}" for thread in left)),
             endless=None if endless is None else str(endless),
