@@ -10,7 +10,7 @@ from threading import RLock
 from typing import Any, Final, cast
 
 from pytest_modelroute.errors import PriceUnknown, ScriptError
-from pytest_modelroute.invariants.promises import Promises
+from pytest_modelroute.invariants.promises import BudgetPromise, Promises
 from pytest_modelroute.invariants.scenes import Act, Ask, Behaviour, Fails, Good, Script
 from pytest_modelroute.invariants.seen import Role
 from pytest_modelroute.providers.exchange import FinishReason, ProviderReply, Usage, output_limit
@@ -20,6 +20,8 @@ from pytest_modelroute.wire.call_log import ProviderCall
 
 MOST_CALLS: Final = 200
 "Of one request; a router that makes more will make them for ever."
+_ODDMENT: Final = 100
+"Input tokens that may be added to hit an amount exactly."
 _CLASSIFIED_S: Final = 0.05
 _ANSWER: Final = "This is the answer of {model}."
 
@@ -73,6 +75,7 @@ class ScenePlayer:
         self._lock = RLock()
         self.told: dict[int, Told] = {}
         self.answers_for: int | None = None
+        self._spent = Decimal(0)
 
     def begin(self, act: Act, cases: Sequence[str]) -> None:
         """The requests of an act are about to be made, under these case labels."""
@@ -93,16 +96,21 @@ class ScenePlayer:
             role = self._role(call, state)
             behaviour: Behaviour | str = self._behaviour(call, state, role)
             self.told[call.number] = Told(role=role, behaviour=behaviour)
-        if role == "classifier" and isinstance(behaviour, str):
-            reply = ProviderReply(text=behaviour, usage=None)
-            return answer_with_reply(language, call.request, reply, Pace(latency=_CLASSIFIED_S))
-        assert not isinstance(behaviour, str)  # noqa: S101 - only a classifier answers with a label
-        if isinstance(behaviour, Fails):
+            good = state.script.good
             try:
-                return answer_with_fault(language, call.request, behaviour.fault, behaviour.latency, call.provider)
+                answer = self._answer(call, language, behaviour, free=good.fits or good.spends_up_to is not None)
             except ScriptError as error:
                 self.fatal = NoSuchForm(str(error))
                 raise self.fatal from None
+            self._spent += price_of(call, answer.usage)
+        return answer
+
+    def _answer(self, call: ProviderCall, language: Language, behaviour: Behaviour | str, *, free: bool) -> Answer:
+        if isinstance(behaviour, str):  # only a classifier answers with a label
+            reply = ProviderReply(text=behaviour, usage=Usage() if free else None)
+            return answer_with_reply(language, call.request, reply, Pace(latency=_CLASSIFIED_S))
+        if isinstance(behaviour, Fails):
+            return answer_with_fault(language, call.request, behaviour.fault, behaviour.latency, call.provider)
         return self._reply(call, language, behaviour)
 
     def _role(self, call: ProviderCall, state: AskState) -> Role:
@@ -173,18 +181,37 @@ class ScenePlayer:
 
     def _reply(self, call: ProviderCall, language: Language, good: Good) -> Answer:
         text = good.text if good.text is not None else self._text(call)
-        usage = good.usage
-        if good.spends is not None:
-            usage = usage_for(call, good.spends)
         reply = ProviderReply(
             text=text,
-            usage=usage,
+            usage=self._usage(call, good),
             finish_reason=cast("FinishReason", good.finish_reason),
             tool_calls=good.tool_calls,
         )
         return answer_with_reply(
             language, call.request, reply, Pace(latency=good.latency, ttft=good.ttft, chunks=good.chunks)
         )
+
+    def _usage(self, call: ProviderCall, good: Good) -> Usage | None:
+        if good.spends is not None:
+            return usage_for(call, good.spends)
+        if good.spends_up_to is not None:
+            return exact_usage_for(call, good.spends_up_to - self._spent)
+        if good.leaves_calls is not None and self._promises.budget is not None:
+            room = self._next_cost(call, self._promises.budget) * Decimal(str(good.leaves_calls))
+            return usage_for(call, self._promises.budget.cap - room - self._spent)
+        return fitting_usage(call) if good.fits else good.usage
+
+    def _next_cost(self, call: ProviderCall, budget: BudgetPromise) -> Decimal:
+        """What the next call of a budget that is nearly used up may cost."""
+        model = call.model
+        if callable(budget.ladder):
+            model = budget.ladder(0.0, model)
+        elif budget.ladder is not None:
+            model = self._promises.tiers[0]
+        try:
+            return call.prices.cost(model, fitting_usage(call))
+        except PriceUnknown:
+            return price_of(call, fitting_usage(call))
 
     def _text(self, call: ProviderCall) -> str:
         answers = self._promises.answers
@@ -231,13 +258,31 @@ def usage_for(call: ProviderCall, usd: Decimal) -> Usage:
         unit = call.prices.cost(call.model, Usage(output=1_000_000), provider=call.provider)
     except PriceUnknown:
         return Usage(output=1)
-    return Usage(output=int(usd * 1_000_000 / unit)) if unit else Usage(output=1)
+    return Usage(output=max(1, int(usd * 1_000_000 / unit))) if unit else Usage(output=1)
+
+
+def exact_usage_for(call: ProviderCall, usd: Decimal) -> Usage:
+    """A usage that makes a call cost an amount to the last digit, where some input tokens on top allow it."""
+    read, made = (price_of(call, Usage(**{kind: 1000})) / 1000 for kind in ("fresh_input", "output"))
+    for tokens in range(_ODDMENT if made and usd > 0 else 0):
+        rest = usd - tokens * read
+        if rest > 0 and not rest % made:
+            found = Usage(fresh_input=tokens, output=int(rest / made))
+            return found if price_of(call, found) == usd else usage_for(call, usd)
+    return usage_for(call, usd)
 
 
 def fitting_usage(call: ProviderCall, *, most: int = 100) -> Usage:
     """A usage within what the request allows: as long as its limit, `most` tokens where it has none."""
-    limit = output_limit(call.request.params)
-    return replace(Usage(), output=min(limit, most) if limit else most)
+    return Usage(output=output_limit(call.request.params) or most)
+
+
+def price_of(call: ProviderCall, usage: Usage | None) -> Decimal:
+    """What a usage costs; 0 for what has no price."""
+    try:
+        return Decimal(0) if usage is None else call.prices.cost(call.model, usage, provider=call.provider)
+    except PriceUnknown:
+        return Decimal(0)
 
 
 def known_price(prices: Any, model: str) -> bool:

@@ -28,6 +28,18 @@ class Good:
     "By the length of the texts where left out."
     spends: Decimal | None = None
     "USD that the call is to cost: its output is as long as that takes. Instead of `usage`."
+    spends_up_to: Decimal | None = None
+    "USD that all calls of the scene are to have cost with this one; classification is free meanwhile. Instead of `usage`."
+    leaves_calls: float | None = None
+    """
+    How many of the calls that come next the budget is to have room for after this one, each as long as it may be.
+    Instead of `usage`.
+    """
+    fits: bool = False
+    """
+    Whether the answer is as long as the request allows (100 tokens where it sets no limit), and all else free: what a
+    reservation can know before the call. Instead of `usage`.
+    """
     ttft: float | None = None
     chunks: int | None = None
     finish_reason: str = "stop"

@@ -141,7 +141,7 @@ class Stage:
                 self._ask_all(routers, notes)
             except _ENDLESS as error:
                 endless = error
-            if inspect.isawaitable(notes[0].response):
+            if notes and inspect.isawaitable(notes[0].response):
                 _drop(notes[0].response)
                 self.is_async = True
                 return self._again_in_a_loop(scene)
@@ -152,6 +152,8 @@ class Stage:
         return self._end(scene, acts, built, spent_before, before, (), endless)
 
     def _ask_all(self, routers: Mapping[int, Any], notes: Sequence[Notes]) -> None:
+        if not notes:
+            return
         if len(notes) == 1 and not notes[0].ask.at:
             self._lab.wire.running = Label(case=notes[0].case)
             self._do(routers[notes[0].ask.router], notes[0])
