@@ -29,7 +29,7 @@ class Good:
     spends: Decimal | None = None
     "USD that the call is to cost: its output is as long as that takes. Instead of `usage`."
     spends_up_to: Decimal | None = None
-    "USD that all calls of the scene are to have cost with this one; classification is free meanwhile. Instead of `usage`."
+    "USD that all calls of the scene are to have cost with this one; classification is free. Instead of `usage`."
     leaves_calls: float | None = None
     """
     How many of the calls that come next the budget is to have room for after this one, each as long as it may be.

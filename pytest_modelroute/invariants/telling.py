@@ -165,13 +165,20 @@ def describe_outcome(ask: SeenAsk) -> str:
     return f"ask returned {text!r}" + (f" in {len(ask.chunks)} chunks" if ask.chunks else "")
 
 
+_IMPORTS: Final = {
+    "datetime.datetime(": "import datetime",
+    "Decimal(": "from decimal import Decimal",
+    "faults.": "from pytest_modelroute import faults",
+}
+"What a pasted scene may use -> its import."
+
+
 def regression_test(finding: Finding, name: str) -> Iterator[str]:
     """A test that plays the example again, to be pasted beside the class."""
     scenes = [played.scene for played in finding.trial] or list(finding.scenes)
     code = [code_of(scene) for scene in scenes]
     used = names_in(" ".join(code))
-    if "faults." in " ".join(code):
-        yield "from pytest_modelroute import faults"
+    yield from (line for word, line in _IMPORTS.items() if word in " ".join(code))
     yield f"from pytest_modelroute.invariants import {', '.join(used)}"
     yield ""
     yield f"def test_{finding.law.id}_regression():"

@@ -47,7 +47,7 @@ def reported(call: SeenCall) -> bool:
 
 
 def _held_back(call: SeenCall) -> bool:
-    """Whether a content filter held the answer back in a whole reply, which is billed; in a stream it may end before."""
+    """Whether a content filter held the answer back in a whole reply, which is billed."""
     return call.error == "content_filtered" and call.status is not None and call.status < _REFUSED and not call.streamed
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
+from zoneinfo import ZoneInfo
 
 from pytest_modelroute.invariants.law import Violation
 from pytest_modelroute.invariants.laws._amounts import total, unpriced, usd
@@ -100,7 +101,7 @@ def _wrong_window(
     surely = total(call for call in earlier if keys[call.number] == {window})
     perhaps = total(call for call in earlier if window in keys[call.number])
     first = next(iter(ask.answering), None)
-    local = (begin + timedelta(seconds=ask.started)).astimezone(_zone(budget))
+    local = (begin + timedelta(seconds=ask.started)).astimezone(ZoneInfo(budget.timezone))
     moment = f"{local:%Y-%m-%d %H:%M:%S} in {budget.timezone}"
     if (
         surely >= budget.cap + promises.max_overdraft
@@ -148,12 +149,6 @@ def _untouched(promises: Promises, preferred: str, spent: Decimal) -> bool:
     return spent == 0 or (
         budget.ladder(float(1 - spent / budget.cap), preferred) == preferred and spent * 100 < budget.cap
     )
-
-
-def _zone(budget: BudgetPromise) -> object:
-    from zoneinfo import ZoneInfo
-
-    return ZoneInfo(budget.timezone)
 
 
 def _refusal(ask: SeenAsk) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
+from itertools import product
+from math import isclose
 from typing import TYPE_CHECKING, Final
 
 from pytest_modelroute.errors import PriceUnknown
+from pytest_modelroute.invariants.laws._amounts import total
 from pytest_modelroute.invariants.promises import BudgetPromise, Promises
 from pytest_modelroute.invariants.seen import SeenCall
 from pytest_modelroute.providers.exchange import Usage, estimate_tokens, output_limit
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 _LONGEST_ANSWER: Final = 4096
 "Tokens that a router may reserve for an answer whose length nobody limits."
 _CLOSE: Final = 1e-7
-"The share of a budget within which a ladder of the user's own may see another one."
+"The share of a budget by which usual ways to compute what remains may differ."
 
 
 def budget_of(promises: Promises) -> BudgetPromise:
@@ -56,31 +59,50 @@ def models_left(promises: Promises, preferred: str, calls: Sequence[SeenCall]) -
     budget = promises.budget
     if budget is None or budget.ladder is None or promises.rank(preferred) is None:
         return None
-    costs = [call.cost or Decimal(0) for call in calls]
     if callable(budget.ladder):
-        left = float(1 - sum(costs, Decimal(0)) / budget.cap)
+        left = float(1 - total(calls) / budget.cap)
         return frozenset(budget.ladder(max(0.0, share), preferred) for share in (left, left - _CLOSE, left + _CLOSE))
-    high, low = budget.ladder
+    prices = PriceBook(own=promises.prices)
+    high, low = (_at_or_below(budget.cap, calls, rung, prices) for rung in budget.ladder)
     stay = preferred if preferred == promises.tiers[-1] else promises.tiers[0]
-    rungs = [
-        promises.tiers[0] if below(low) else stay if below(high) else preferred for below in _ways(budget.cap, costs)
-    ]
-    return frozenset(rungs)
+    return frozenset(
+        promises.tiers[0] if at_low else stay if at_high else preferred for at_high, at_low in product(high, low)
+    )
 
 
-def _ways(cap: Decimal, costs: Sequence[Decimal]) -> Iterator[Callable[[float], bool]]:
-    """The ways in which a router may find out whether a share of its budget, or less, remains."""
-    spent = sum(costs, Decimal(0))
-    rounded = sum((round(cost, 6) for cost in costs), Decimal(0))
-    added = sum(map(float, costs))
-    for amount in (spent, rounded):
-        yield lambda share, amount=amount: (cap - amount) / cap <= Decimal(str(share))
-    for number in (float(spent), added):
-        money = float(cap)
-        yield lambda share, number=number: (money - number) / money <= share
-        yield lambda share, number=number: 1 - number / money <= share
-        yield lambda share, number=number: money - number <= share * money
-        yield lambda share, number=number: number / money >= 1 - share
+def _at_or_below(cap: Decimal, calls: Sequence[SeenCall], rung: float, prices: PriceBook) -> set[bool]:
+    """Whether a share of a budget remains, or less: the answers that the usual ways to find out give."""
+    spent, share = total(calls), Decimal(str(rung))
+    exact = (cap - spent) / cap
+    if abs(float(exact - share)) > _CLOSE:
+        return {exact <= share}
+    rounded = sum((round(call.cost or Decimal(0), 6) for call in calls), Decimal(0))
+    money = float(cap)
+    # A router in floats adds up the calls one by one, each by its price for a token, a thousand or a million.
+    costs = [_in_floats(call, prices) for call in calls]
+    found = [exact <= share, (cap - rounded) / cap <= share]
+    for number in (float(spent), *(sum(ways) for ways in zip(*costs, strict=True))):
+        found += [(money - number) / money <= rung, 1 - number / money <= rung]
+        found += [money - number <= rung * money, number / money >= 1 - rung]
+    return set(found)
+
+
+def _in_floats(call: SeenCall, prices: PriceBook) -> Sequence[float]:
+    """What a call costs when it is computed in floats, in the usual ways."""
+    cost = float(call.cost or 0)
+    usage = call.usage or Usage()
+    found = [cost]
+    for batch in (1, 1_000, 1_000_000):
+        try:
+            read, made = (
+                float(prices.cost(call.model, Usage(**{kind: batch}), provider=call.provider))
+                for kind in ("fresh_input", "output")
+            )
+        except PriceUnknown:
+            read = made = 0.0
+        found.append((usage.fresh_input * read + usage.total_output * made) / batch)
+        found.append(usage.fresh_input / batch * read + usage.total_output / batch * made)
+    return [number if isclose(number, cost, rel_tol=1e-9) else cost for number in found]
 
 
 def affords(promises: Promises, model: str, call: SeenCall | None, left: Decimal) -> bool:

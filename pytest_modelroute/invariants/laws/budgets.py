@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pytest_modelroute.invariants.atlas import Atlas, Way
 
-_LENGTHS: Final = ({}, {"max_tokens": 200})
+_LENGTHS: Final[tuple[dict[str, int], ...]] = ({}, {"max_tokens": 200})
 _CENT: Final = Decimal("0.01")
 _FLOATS: Final = Decimal("1e-9")
 
@@ -115,8 +115,8 @@ register(
         says="no interleaving of calls spends more than the budget, but for the overdraft that is promised.",
         why="calls that are checked at the same moment all see the same money, and together spend it several times.",
         needs=("budget",),
-        advice="reserve the most that a call may cost before it is made, in one step that no other task or thread can come "
-        "between, and settle it afterwards",
+        advice="reserve the most that a call may cost before it is made, in one step that no other task or thread can "
+        "come between, and settle it afterwards",
         scenes=_ceiling_scenes,
         judge=_budget_ceiling,
     )
@@ -124,7 +124,7 @@ register(
 
 
 def _levels(budget: BudgetPromise) -> Sequence[Decimal]:
-    """Shares of a budget that remain: each rung, and a hundredth above and below it; nearly everything, and nearly none."""
+    """Shares of a budget that remain: each rung, a hundredth above and below it, nearly everything, and nearly none."""
     rungs = [Decimal(str(share)) for share in budget.ladder] if isinstance(budget.ladder, tuple) else []
     near = [share + side * _CENT for share in rungs or [Decimal("0.5"), Decimal("0.2")] for side in (0, 1, -1)]
     return tuple(dict.fromkeys(share for share in (*near, Decimal("0.9"), _CENT) if 0 < share < 1))
@@ -210,7 +210,7 @@ register(
         why="a budget that is gone by noon refuses everybody in the afternoon; the ladder is what makes it last.",
         needs=("budget",),
         when=lambda promises: _steady(promises) and promises.budget is not None and promises.budget.ladder is not None,
-        advice="at or below a rung (<=, not <) counts as below; compare the share that is left, not the share that is spent",
+        advice="at or below a rung (<=, not <) counts as below; compare the share that is left, not what is spent",
         scenes=_ladder_scenes,
         judge=_budget_ladder,
     )
@@ -246,7 +246,10 @@ def _critical_scenes(promises: Promises, atlas: Atlas) -> SearchStrategy[Sequenc
     levels = (*(budget.cap * (1 - share) for share in _levels(budget)), used_up(promises))
 
     def build(way: Way, targets: Sequence[Decimal]) -> Sequence[Scene]:
-        scripts = [*(Script(good=Good(spends_up_to=target)) for target in sorted(targets)), Script(good=Good(fits=True))]
+        scripts = [
+            *(Script(good=Good(spends_up_to=target)) for target in sorted(targets)),
+            Script(good=Good(fits=True)),
+        ]
         spending = Scene(acts=tuple(Act(asks=(way.ask(),), script=script) for script in scripts), name="as it is spent")
         return [way.scene(name="nothing spent yet"), spending]
 
@@ -299,7 +302,7 @@ register(
         why="the step that must not go wrong is the one that a tight budget quietly gives to the weakest model.",
         needs=("critical", "budget"),
         when=_steady,
-        advice="ask whether the request is critical before the ladder, on every path: streams, categories and fallbacks too",
+        advice="ask whether a request is critical before the ladder, on every path: streams and categories too",
         scenes=_critical_scenes,
         judge=_critical_kept,
     )
@@ -310,12 +313,12 @@ register(
     Law(
         id="budget_window",
         family="budgets",
-        says="a new window of the budget begins when it does in its time zone, also when clocks change, and not before.",
+        says="a new window of the budget begins when it does in its time zone, also when clocks change, not before.",
         why="a budget that is reset by another clock refuses customers after midnight, or is spent twice in a day.",
         needs=("budget",),
         when=_steady,
-        advice="derive the window from datetime.fromtimestamp(now, ZoneInfo(...)), for the moment of the reservation, and keep "
-        "what was spent by window in place of a sum that is set to 0",
+        advice="derive the window from datetime.fromtimestamp(now, ZoneInfo(...)), for the moment of the reservation, "
+        "and keep what was spent by window in place of a sum that is set to 0",
         scenes=window_scenes,
         judge=budget_window,
     )

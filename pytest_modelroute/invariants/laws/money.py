@@ -28,9 +28,10 @@ _QUIET: Final = Act(asks=(), pause=5.0)
 "Time for a router that books a moment later."
 _WRITES_CACHES: Final = frozenset({"anthropic", "aws"})
 "Whose usage tells what was written to a cache."
-_LONG: Final = "Here is all that I know of it. " + "It is a long story with many details. " * 250
-"A prompt that is dear enough for an estimate of it to be seen."
+_LONG: Final = 10_000
+"Characters of a prompt that is dear enough for an estimate of it to be seen."
 _MOST_COMBINED: Final = 8
+_ERROR: Final[Any] = faults.server_error()
 
 
 def _usages() -> SearchStrategy[Usage]:
@@ -62,9 +63,9 @@ def _cost_scenes(promises: Promises, atlas: Atlas) -> SearchStrategy[Sequence[Sc
     from pytest_modelroute.invariants.strategies import ways
 
     streamed = st.booleans() if promises.streams and promises.has_spend_of else st.just(value=False)
-    failing = [()]
+    failing: list[Any] = [()]
     if promises.has_spend_of and promises.fallbacks:
-        failing.append(((Fails(faults.server_error()),),))
+        failing.append(((Fails(_ERROR),),))
 
     def build(way: Way, usage: Usage, writes: int, candidates: Any, *, stream: bool) -> Sequence[Scene]:
         script = replace(_script(way, usage, writes, atlas), candidates=candidates)
@@ -149,8 +150,8 @@ register(
         says="what is booked for a request is the price of its tokens, each in its own bucket and each once.",
         why="cached or reasoning tokens that are counted twice, or not at all, make every budget and every bill wrong.",
         needs=("cost_of or spend_of",),
-        advice="OpenAI and Gemini count cached tokens within the input, Anthropic beside it; OpenAI counts reasoning within the "
-        "output, Gemini beside it; in a stream the last usage replaces the earlier ones",
+        advice="OpenAI and Gemini count cached tokens within the input, Anthropic beside it; OpenAI counts reasoning "
+        "within the output, Gemini beside it; in a stream the last usage replaces the earlier ones",
         scenes=_cost_scenes,
         judge=_cost_exact,
     )
@@ -184,7 +185,7 @@ def _failing(promises: Promises) -> list[str]:
 
 def _act(promises: Promises, way: Way, kind: str, usage: Usage, after: int) -> Act:
     good = Good(usage=usage)
-    long = replace(way.request, prompt=f"{way.request.prompt}\n{_LONG}")
+    long = replace(way.request, prompt=_long(way.request.prompt))
     if kind == "at once":
         return Act(asks=tuple(way.ask(at=0.05 * number) for number in range(after + 1)), script=Script(good=good))
     if kind == "streamed":
@@ -204,6 +205,12 @@ def _act(promises: Promises, way: Way, kind: str, usage: Usage, after: int) -> A
         "rejected": Good(text=promises.cascade.rejects if promises.cascade else None, usage=usage),
     }[kind]
     return Act(asks=(way.ask(),), script=Script(candidates=((failing,),), good=good))
+
+
+def _long(prompt: str) -> str:
+    """A prompt again and again: long, and short to write down."""
+    unit = f"{prompt[:150] or 'word'}\n"
+    return unit * (_LONG // len(unit) + 1)
 
 
 def _streamed(way: Way, request: RoutingRequest, close_after: int | None = None) -> Ask:
@@ -229,7 +236,7 @@ def _spend_complete(promises: Promises, trial: Trial) -> Violation | None:
     estimated = [call for call in unknown if call.cost and call.ended is not None]
     if estimated and booked <= billed * (1 + Decimal("1e-12")):
         return Violation(
-            expected="an estimate debited for what was given up: the provider bills what it had read and written by then",
+            expected="an estimate debited for what was given up: the provider bills what it had read and written",
             seen=f"spend_of grew by {usd(booked)}, and nothing of it is for "
             f"{'the call that was' if len(estimated) == 1 else 'calls that were'} given up",
             counts={call.number: f"billed about {usd(call.cost or Decimal(0))}, debited nothing" for call in estimated},
@@ -257,11 +264,11 @@ register(
     Law(
         id="spend_complete",
         family="money",
-        says="every billed call is debited: fallbacks, streams, what was given up, classifiers, judges and embeddings too.",
+        says="every billed call is debited: fallbacks, streams, what was given up, classifiers and judges too.",
         why="what is not debited is paid all the same, and a budget that does not see it is no limit.",
         needs=("spend_of",),
-        advice="debit in a `finally` around each provider call: the usage where one was reported, an estimate where the call was "
-        "given up",
+        advice="debit in a `finally` around each provider call: the usage where one was reported, an estimate where "
+        "the call was given up",
         scenes=_complete_scenes,
         judge=_spend_complete,
     )
@@ -283,7 +290,7 @@ def _price_scenes(promises: Promises, atlas: Atlas) -> SearchStrategy[Sequence[S
         chain = promises.chain(model)
         first = next((place for place, name in enumerate(chain) if name in dark), None)
         if first is not None:
-            fails = tuple((Fails(faults.unavailable()),) for _ in range(first))
+            fails = tuple((Fails(_ERROR),) for _ in range(first))
             scenes += [way.scene(Script(candidates=fails)) for way in found]
     if "model" in promises.options:
         scenes += [
@@ -316,8 +323,8 @@ def _price_known(promises: Promises, trial: Trial) -> Violation | None:
         expected=f"no call of {dark[0].model!r}, which has no price, since there is a budget",
         seen="it was called" + ("" if not says else " and booked as if it cost nothing"),
         counts={call.number: "what this costs is not known" for call in dark},
-        advice="refuse before the call where the price table has no entry; declare `prices` where the router has one that "
-        "genai-prices lacks"
+        advice="refuse before the call where the price table has no entry; declare `prices` where the router has one "
+        "that genai-prices lacks"
         if not promises.prices
         else "",
     )

@@ -8,7 +8,6 @@ from decimal import Decimal
 from typing import Any
 
 from pytest_modelroute.invariants import BudgetPromise, RoutingInvariants
-
 from tests.invariants.correct import Correct
 from tests.invariants.support_router import ZONE, Budget, OutOfBudget, SupportRouter
 
@@ -57,7 +56,8 @@ class ChecksWhatIsGone(Correct):
 
 class _StreamsUnchecked(SupportRouter):
     async def persist_stream(self, model: str, request: Any, until: float) -> AsyncIterator[str]:
-        body, bill = self.body(model, request, stream=True), []
+        body = self.body(model, request, stream=True)
+        bill: list[Any] = []
         try:
             async for piece in self.pieces(model, body, until, bill):
                 yield piece
@@ -99,10 +99,10 @@ def _ladder(high: str, low: str, *, open_end: bool = False) -> type[SupportRoute
             if self.budget is None or critical:
                 return model
             left = self.budget.left() / self.budget.usd
-            below = (lambda rung: left < rung) if open_end else (lambda rung: left <= rung)
-            if below(Decimal(low)):
-                return "gpt-5-nano"
-            return "gpt-5-nano" if below(Decimal(high)) and model == "gpt-5-mini" else model
+            low_rung, high_rung = (
+                left < Decimal(rung) or (left == Decimal(rung) and not open_end) for rung in (low, high)
+            )
+            return "gpt-5-nano" if low_rung or (high_rung and model == "gpt-5-mini") else model
 
     return Router
 

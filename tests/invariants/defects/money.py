@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from pytest_modelroute.invariants import RoutingInvariants
-
 from tests.invariants.correct import Correct
 from tests.invariants.support_router import CLASSIFIER, FALLBACKS, HOSTS, PRICES, SupportRouter
 
@@ -165,8 +164,8 @@ class FreeOfCharge(Correct):
     """A fallback that the price table does not know counts as free."""
 
     router_type = _FreeOfCharge
-    fallbacks = {model: (UNPRICED,) for model in FALLBACKS}  # noqa: RUF012 - as users write it
-    parameters = None
+    fallbacks = dict.fromkeys(FALLBACKS, (UNPRICED,))
+    parameters: ClassVar[Any] = None
 
 
 class _AnyModel(SupportRouter):
@@ -183,7 +182,7 @@ class AnyModel(Correct):
     """A model that a request names is asked whatever it costs."""
 
     router_type = _AnyModel
-    options = (*Correct.options, "model")
+    options: ClassVar[Any] = (*Correct.options, "model")
 
 
 DEFECTS: dict[str, list[type[RoutingInvariants]]] = {
