@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_modelroute.evaluation.thresholds import StepThreshold
     from pytest_modelroute.lawrun import LawRun
     from pytest_modelroute.report.tampered import TamperedRun
+    from pytest_modelroute.scenarios import BudgetScenarios
     from pytest_modelroute.testrun import TestRun
     from pytest_modelroute.wire.call_log import CallLog
     from pytest_modelroute.wire.scripted import MockProviders
@@ -119,6 +120,15 @@ def routing_laws(request: pytest.FixtureRequest) -> Callable[[type[Any], str], N
             pytest.xfail(verdict.message)
 
     return check
+
+
+@pytest.fixture
+def budget_scenario(request: pytest.FixtureRequest) -> BudgetScenarios:
+    """Lead a router through a budget that runs out: by hand, or a stock scenario by its name."""
+    from pytest_modelroute.lawrun import surroundings_of
+    from pytest_modelroute.scenarios import BudgetScenarios
+
+    return BudgetScenarios(surroundings_of(request.config.stash[SETTINGS].at(request.node.path.parent)))
 
 
 _FIXTURES = frozenset({"call_log", "evaluate_step", "mock_providers", "recorded_providers", "virtual_time"})

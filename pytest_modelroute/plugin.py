@@ -21,6 +21,7 @@ from pytest_modelroute.fixtures import (
     THRESHOLDS,
     begin_tampering,
     begin_test,
+    budget_scenario,
     call_log,
     estimate,
     evaluate_step,
@@ -37,10 +38,10 @@ from pytest_modelroute.fixtures import (
 )
 from pytest_modelroute.options import add_markers, add_options, check_options
 
-__all__ = ["call_log", "evaluate_step", "mock_providers", "recorded_providers", "routing_laws", "virtual_time"]
-_MARKER = "step_threshold"
+__all__ = ["budget_scenario", "call_log", "evaluate_step", "mock_providers"]
+__all__ += ["recorded_providers", "routing_laws", "virtual_time"]
+_MARKER, _LAW = "step_threshold", "modelroute_law"
 _EVALUATED, _UNUSABLE, _RECORDED = "modelroute_evaluations", "modelroute_unusable", "modelroute_recording"
-_LAW = "modelroute_law"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -61,9 +61,9 @@ def check_law(
 
     """
     law, promises = law_named(kind, law_id), promises_of(kind)
-    with _stage(kind, promises, surroundings) as stage:
+    with staged(kind, promises, surroundings) as stage:
         fresh = kind not in _atlases
-        atlas = _atlas(kind, promises, stage)
+        atlas = atlas_of(kind, promises, stage)
         try:
             finding = search(law, stage, promises, atlas, profile=profile, seed=seed)
         except Hangs as error:
@@ -86,8 +86,8 @@ def _notes(kind: type[Any], atlas: Atlas, noise: str) -> Iterator[str]:
 def check_scenes(kind: type[Any], law_id: str, scenes: Sequence[Scene]) -> str | None:
     """Play scenes and judge them by one law; the report of a violation, or None."""
     law, promises = law_named(kind, law_id), promises_of(kind)
-    with _stage(kind, promises, None) as stage:
-        atlas = _atlas(kind, promises, stage)
+    with staged(kind, promises, None) as stage:
+        atlas = atlas_of(kind, promises, stage)
         stage.learned, stage.is_async = atlas.learned, atlas.is_async
         try:
             trial = play_all(stage, scenes)
@@ -103,7 +103,8 @@ def check_scenes(kind: type[Any], law_id: str, scenes: Sequence[Scene]) -> str |
 
 
 @contextmanager
-def _stage(kind: type[Any], promises: Promises, surroundings: Surroundings | None) -> Generator[Stage]:
+def staged(kind: type[Any], promises: Promises, surroundings: Surroundings | None) -> Generator[Stage]:
+    """A stage on which routers of a class can be played, in a laboratory that is open for this block."""
     around = surroundings or Surroundings()
     prices = replace(around.prices, own={**around.prices.own, **promises.prices})
     laboratory = Laboratory(prices=prices, provider_hosts=around.provider_hosts, allow_hosts=around.allow_hosts)
@@ -111,7 +112,7 @@ def _stage(kind: type[Any], promises: Promises, surroundings: Surroundings | Non
         yield Stage(kind(), promises, laboratory, name=kind.__name__)
 
 
-def _atlas(kind: type[Any], promises: Promises, stage: Stage) -> Atlas:
+def atlas_of(kind: type[Any], promises: Promises, stage: Stage) -> Atlas:
     """What is known of a class; where it cannot be used, the first law says why, and the others point there."""
     known = _atlases.get(kind)
     if isinstance(known, ModelRouteError):

@@ -57,6 +57,8 @@ class BudgetTracker:
         budget = read_settings({"budget": table}, where="BudgetTracker").budget
         assert budget is not None  # noqa: S101 - given above, for the type checker
         self.daily_usd = budget.daily_usd
+        self.timezone = budget.timezone
+        self.rungs = budget.ladder
         self._zone = ZoneInfo(budget.timezone)
         self._high, self._low = (share * self.daily_usd for share in budget.ladder)
         self._wall_clock = wall_clock

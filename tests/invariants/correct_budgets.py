@@ -198,7 +198,7 @@ class CorrectLoose(RoutingInvariants):
 
 CLAUDES = {
     "claude-haiku-4-5": (1, Decimal("0.1"), Decimal("1.25"), 5),
-    "claude-sonnet-4-5": (3, Decimal("0.3"), Decimal("3.75"), 15),
+    "claude-sonnet-4-6": (3, Decimal("0.3"), Decimal("3.75"), 15),
 }
 "USD per million tokens: input, read from the cache, written to it, output."
 
@@ -217,7 +217,7 @@ class ClaudeRouter:
         return Decimal(micros) / 1_000_000
 
     def model(self, request: Any) -> str:
-        return "claude-sonnet-4-5" if "?" in request.prompt else "claude-haiku-4-5"
+        return "claude-sonnet-4-6" if "?" in request.prompt else "claude-haiku-4-5"
 
     def options(self, request: Any) -> dict[str, Any]:
         content = request.prompt or "(nothing)"
@@ -243,7 +243,7 @@ class ClaudeRouter:
 class CorrectClaude(RoutingInvariants):
     """No budget, but every token counted."""
 
-    tiers = ("claude-haiku-4-5", "claude-sonnet-4-5")
+    tiers = ("claude-haiku-4-5", "claude-sonnet-4-6")
     streams = True
     retries = 2
 

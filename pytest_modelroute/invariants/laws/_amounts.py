@@ -8,6 +8,7 @@ from typing import Final
 
 from pytest_modelroute.invariants.promises import Promises
 from pytest_modelroute.invariants.seen import Played, SeenCall
+from pytest_modelroute.providers.language import mapping
 from pytest_modelroute.providers.registry import language_of_provider, provider_behind
 
 ROUNDING: Final = Decimal("0.000001")
@@ -42,8 +43,7 @@ def reported(call: SeenCall) -> bool:
     speaks_openai = language_of_provider(provider_behind(call.provider) or "").name == language_of_provider("").name
     if not speaks_openai or "messages" not in call.body:
         return True
-    options = call.body.get("stream_options")
-    return isinstance(options, dict) and bool(options.get("include_usage"))  # pyright: ignore[reportUnknownMemberType]
+    return mapping(call.body.get("stream_options")).get("include_usage") is True
 
 
 def _held_back(call: SeenCall) -> bool:

@@ -32,6 +32,11 @@ def budget_of(promises: Promises) -> BudgetPromise:
     return promises.budget
 
 
+def rungs_of(budget: BudgetPromise) -> tuple[float, float] | None:
+    """The shares of a stock ladder, falling; None for a function of the user's own, or no ladder."""
+    return None if budget.ladder is None or callable(budget.ladder) else budget.ladder
+
+
 def used_up(promises: Promises) -> Decimal:
     """USD after which nothing of a budget is left, nor of the overdraft that is promised."""
     return (budget_of(promises).cap + promises.max_overdraft) * Decimal("1.01")

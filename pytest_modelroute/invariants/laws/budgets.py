@@ -9,8 +9,15 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_modelroute.invariants.law import Law, Violation, register
 from pytest_modelroute.invariants.laws._amounts import total, unpriced, usd
-from pytest_modelroute.invariants.laws._budget_window import budget_window, window_scenes
-from pytest_modelroute.invariants.laws._ladders import affords, budget_of, models_left, preferred_ways, used_up
+from pytest_modelroute.invariants.laws.budget_windows import budget_window, window_scenes
+from pytest_modelroute.invariants.laws._ladders import (
+    affords,
+    budget_of,
+    models_left,
+    preferred_ways,
+    rungs_of,
+    used_up,
+)
 from pytest_modelroute.invariants.promises import BudgetPromise, Promises
 from pytest_modelroute.invariants.requests import RoutingRequest
 from pytest_modelroute.invariants.scenes import Act, Good, Scene, Script
@@ -125,8 +132,8 @@ register(
 
 def _levels(budget: BudgetPromise) -> Sequence[Decimal]:
     """Shares of a budget that remain: each rung, a hundredth above and below it, nearly everything, and nearly none."""
-    rungs = [Decimal(str(share)) for share in budget.ladder] if isinstance(budget.ladder, tuple) else []
-    near = [share + side * _CENT for share in rungs or [Decimal("0.5"), Decimal("0.2")] for side in (0, 1, -1)]
+    rungs = [Decimal(str(share)) for share in rungs_of(budget) or (0.5, 0.2)]
+    near = [share + side * _CENT for share in rungs for side in (0, 1, -1)]
     return tuple(dict.fromkeys(share for share in (*near, Decimal("0.9"), _CENT) if 0 < share < 1))
 
 
@@ -157,18 +164,28 @@ def _budget_ladder(promises: Promises, trial: Trial) -> Violation | None:
     if preferred is None or unpriced(spending.calls):
         return None
     for ask in spending.asks:
-        violation = _wrong_rung(promises, spending, ask, preferred)
+        before = [call for call in spending.calls if ask.calls and call.number < ask.calls[0].number]
+        violation = wrong_rung(promises, before, ask, preferred)
         if violation is not None:
-            return violation
+            return replace(violation, play=spending)
     return None
 
 
-def _wrong_rung(promises: Promises, played: Played, ask: SeenAsk, preferred: str) -> Violation | None:
+def wrong_rung(promises: Promises, before: Sequence[SeenCall], ask: SeenAsk, preferred: str) -> Violation | None:
+    """
+    A request that was asked on another rung than the ladder has for it.
+
+    Args:
+        promises: Those of the router.
+        before: The calls that were made from the same budget before.
+        ask: The request.
+        preferred: The model that it goes to where nothing is spent.
+
+    """
     budget = budget_of(promises)
     first = next(iter(ask.answering), None)
     if first is None:
         return None
-    before = [call for call in played.calls if call.number < (ask.calls[0].number)]
     own = [call for call in ask.calls if call.number < first.number]
     allowed: set[str] = set()
     for calls in (before, [*before, *own]):
@@ -187,7 +204,6 @@ def _wrong_rung(promises: Promises, played: Played, ask: SeenAsk, preferred: str
             **{call.number: f"{usd(call.cost or Decimal(0))} of {usd(budget.cap)}" for call in before if call.cost},
             first.number: f"{usd(left)} of {usd(budget.cap)} left",
         },
-        play=played,
     )
 
 
@@ -264,13 +280,14 @@ def _critical_kept(promises: Promises, trial: Trial) -> Violation | None:
         return None
     for ask in spending.asks:
         before = total(call for call in spending.calls if not ask.calls or call.number < ask.calls[0].number)
-        violation = _critical(promises, ask, preferred, budget_of(promises).cap - before)
+        violation = wrong_critical(promises, ask, preferred, budget_of(promises).cap - before)
         if violation is not None:
             return replace(violation, play=spending)
     return None
 
 
-def _critical(promises: Promises, ask: SeenAsk, preferred: str, left: Decimal) -> Violation | None:
+def wrong_critical(promises: Promises, ask: SeenAsk, preferred: str, left: Decimal) -> Violation | None:
+    """A critical request that went to another model than the preferred one, with so many USD left, or was refused."""
     budget = budget_of(promises)
     first = next(iter(ask.answering), None)
     money = f"with {usd(left)} of {usd(budget.cap)} left" if left > 0 else "though nothing of the budget was left"

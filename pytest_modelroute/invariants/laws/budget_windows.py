@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from pytest_modelroute.invariants.law import Violation
 from pytest_modelroute.invariants.laws._amounts import total, unpriced, usd
-from pytest_modelroute.invariants.laws._ladders import budget_of, preferred_ways, used_up
+from pytest_modelroute.invariants.laws._ladders import budget_of, preferred_ways, rungs_of, used_up
 from pytest_modelroute.invariants.laws._windows import boundaries, key_of
 from pytest_modelroute.invariants.promises import BudgetPromise, Promises
 from pytest_modelroute.invariants.scenes import Act, Ask, Good, Scene, Script
@@ -57,8 +57,9 @@ def _around(promises: Promises, way: Way, boundary: datetime) -> tuple[Act, ...]
 def _across(budget: BudgetPromise, way: Way, boundary: datetime) -> tuple[Act, ...]:
     """A call is under way at the boundary. Booked once it leaves enough; booked twice it does not."""
     share = Decimal("0.6")
-    if isinstance(budget.ladder, tuple):
-        share = (1 - Decimal(str(budget.ladder[0]))) * Decimal("0.9")
+    rungs = rungs_of(budget)
+    if rungs is not None:
+        share = (1 - Decimal(str(rungs[0]))) * Decimal("0.9")
     asks: tuple[Ask, ...] = (way.ask(),)
     return (
         Act(
@@ -83,21 +84,33 @@ def budget_window(promises: Promises, trial: Trial) -> Violation | None:
         return None
     for number, act in enumerate(around.acts):
         for ask in act.asks:
-            violation = _wrong_window(promises, around, number, ask, begin, preferred)
+            violation = wrong_window(promises, around, number, ask, begin, preferred)
             if violation is not None:
                 return replace(violation, play=around)
     return None
 
 
-def _wrong_window(
+def wrong_window(
     promises: Promises, played: Played, number: int, ask: SeenAsk, begin: datetime, preferred: str
 ) -> Violation | None:
+    """
+    A request that is refused though a new window has begun, or served though none has.
+
+    Args:
+        promises: Those of the router.
+        played: The scene.
+        number: The act of the request.
+        ask: The request.
+        begin: What the wall clock showed when the scene began.
+        preferred: The model that the request goes to where nothing is spent.
+
+    """
     budget = budget_of(promises)
     window = key_of(budget, begin + timedelta(seconds=ask.started))
     if window != key_of(budget, begin + timedelta(seconds=ask.ended)):
         return None
     earlier = [call for act in played.acts[:number] for call in _calls(act)]
-    keys = {call.number: _keys_of(budget, call, begin) for call in earlier}
+    keys = {call.number: windows_of(budget, call, begin) for call in earlier}
     surely = total(call for call in earlier if keys[call.number] == {window})
     perhaps = total(call for call in earlier if window in keys[call.number])
     first = next(iter(ask.answering), None)
@@ -129,7 +142,7 @@ def _calls(act: SeenAct) -> tuple[SeenCall, ...]:
     return tuple(call for ask in act.asks for call in ask.calls)
 
 
-def _keys_of(budget: BudgetPromise, call: SeenCall, begin: datetime) -> set[tuple[object, ...]]:
+def windows_of(budget: BudgetPromise, call: SeenCall, begin: datetime) -> set[tuple[object, ...]]:
     """The windows that a call touched."""
     moments = (call.started, call.started if call.ended is None else call.ended)
     return {key_of(budget, begin + timedelta(seconds=moment)) for moment in moments}
@@ -144,7 +157,7 @@ def _untouched(promises: Promises, preferred: str, spent: Decimal) -> bool:
     budget = budget_of(promises)
     if budget.ladder is None:
         return spent <= budget.cap * Decimal("0.7")
-    if isinstance(budget.ladder, tuple):
+    if not callable(budget.ladder):
         return (budget.cap - spent) / budget.cap > Decimal(str(budget.ladder[0])) + Decimal("0.001")
     return spent == 0 or (
         budget.ladder(float(1 - spent / budget.cap), preferred) == preferred and spent * 100 < budget.cap
