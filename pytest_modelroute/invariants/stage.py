@@ -27,7 +27,7 @@ from pytest_modelroute.invariants.promises import Promises
 from pytest_modelroute.invariants.reading import aread, read
 from pytest_modelroute.invariants.requests import RoutingRequest
 from pytest_modelroute.invariants.scenes import Act, Scene
-from pytest_modelroute.invariants.seen import Played, SeenAct, SeenCall
+from pytest_modelroute.invariants.seen import Played, SeenAct, SeenAsk, SeenCall
 from pytest_modelroute.invariants.simulation import Simulation
 from pytest_modelroute.invariants.watchdog import watched
 from pytest_modelroute.wire.call_log import ProviderCall
@@ -149,7 +149,7 @@ class Stage:
             acts.append(self._seen_act(player, notes, began, None if endless else self._spent(router)))
             if endless is not None:
                 break
-        return self._end(scene, acts, built, spent_before, before, (), endless)
+        return self._end(scene, self._by_now(player, acts), built, spent_before, before, (), endless)
 
     def _ask_all(self, routers: Mapping[int, Any], notes: Sequence[Notes]) -> None:
         if not notes:
@@ -210,6 +210,7 @@ class Stage:
             acts.append(self._seen_act(player, notes, began, None if endless else await self._aspent(router)))
             if endless is not None:
                 break
+        acts = self._by_now(player, acts)
         left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         names = tuple(_describe(task) for task in left)
         for task in left:
@@ -319,6 +320,16 @@ class Stage:
             by_case.setdefault(call.case or "", []).append(call)
         asks = tuple(self._observer.seen_ask(player, note, by_case.get(note.case, [])) for note in notes)
         return SeenAct(asks=asks, spent=spent, began=began)
+
+    def _by_now(self, player: ScenePlayer, acts: Sequence[SeenAct]) -> list[SeenAct]:
+        """The acts with what has become of calls that were still under way when theirs was over."""
+        now = {call.number: call for call in self._lab.wire.calls}
+
+        def later(ask: SeenAsk) -> SeenAsk:
+            calls = (self._observer.seen_call(player, now[c.number]) if c.ended is None else c for c in ask.calls)
+            return replace(ask, calls=tuple(calls))
+
+        return [replace(act, asks=tuple(map(later, act.asks))) for act in acts]
 
     def _end(
         self,

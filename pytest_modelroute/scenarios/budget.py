@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from pytest_modelroute.scenarios.timeline import Entry, Timeline
 
 _LATENCY_S: Final = 0.2
+FITS: Final = Script(good=Good(fits=True, latency=_LATENCY_S))
+"Answers as long as the request allows."
+_QUIET: Final = Act(asks=(), pause=5.0)
+"Time for a router that books a moment later."
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,8 @@ class BudgetScenario:
             check: Whether a broken promise raises; else it is only in the timeline.
 
         """
+        self._stale = False
+        self._atlas: Atlas | None = None
         self._kind = kind
         self._surroundings = surroundings
         self._title = title
@@ -86,6 +92,7 @@ class BudgetScenario:
         from pytest_modelroute.invariants.laws.budget_windows import windows_of
         from pytest_modelroute.scenarios.judging import moment_call
 
+        self._play()
         if self._played is None:
             return Decimal(0)
         now = windows_of(self.budget, moment_call((self.now - self._begin).total_seconds()), self._begin)
@@ -96,6 +103,7 @@ class BudgetScenario:
     @property
     def now(self) -> datetime:
         """What the wall clock shows."""
+        self._play()
         ended = 0.0 if self._played is None else max((ask.ended for ask in self._played.asks), default=0.0)
         return self._begin + timedelta(seconds=ended + self._pause)
 
@@ -121,7 +129,7 @@ class BudgetScenario:
         """
         if moment.tzinfo is None:
             raise ScriptError(f"budget_scenario: set({moment!r}) has no time zone; give it one: tzinfo=ZoneInfo(...)")
-        if self._played is None:
+        if not self._steps:
             self._begin, self._pause = moment, 0.0
         elif moment < self.now:
             raise ScriptError(f"budget_scenario: set({moment}): it is {self.now} already, and time moves forward")
@@ -145,12 +153,14 @@ class BudgetScenario:
         if not amount > 0:
             raise ScriptError(f"budget_scenario: spend({usd!r}): an amount of USD above 0 was expected")
         good = Good(spends_up_to=self._in_all + amount, latency=_LATENCY_S)
-        return self._add([self.request(request, **ask)], Script(good=good), spends=True)[0]
+        self.plan([self.request(request, **ask)], Script(good=good), spends=True)
+        return self.finish().entries[-1]
 
-    def spend_all_but(self, calls: float, *, request: str | RoutingRequest | None = None, **ask: Any) -> Entry:
-        """Ask for something that leaves room for so many calls of the model that is next, each as long as it may be."""
-        script = Script(good=Good(leaves_calls=calls, latency=_LATENCY_S))
-        return self._add([self.request(request, **ask)], script, spends=True)[0]
+    def spend_to(self, share: Decimal, *, request: str | RoutingRequest | None = None, **ask: Any) -> None:
+        """Ask for something that leaves a share of the budget, below 0 for more than there is."""
+        others = self._in_all - self.spent if self._windows_passed else Decimal(0)
+        good = Good(spends_up_to=others + self.budget.cap * (1 - share), latency=_LATENCY_S)
+        self.plan([self.request(request, **ask)], Script(good=good), spends=True)
 
     def ask(self, request: str | RoutingRequest | None = None, **ask: Any) -> Entry:
         """
@@ -164,21 +174,40 @@ class BudgetScenario:
                 as long as the request allows.
 
         """
-        script = ask.pop("script", None) or Script(good=Good(fits=True, latency=_LATENCY_S))
-        return self._add([self.request(request, **ask)], script)[0]
+        __tracebackhide__ = True
+        script = ask.pop("script", None) or FITS
+        self.plan([self.request(request, **ask)], script)
+        return self.finish().entries[-1]
 
     def ask_many(self, count: int, request: str | RoutingRequest | None = None, **ask: Any) -> Sequence[Entry]:
         """Ask the same so many times at once."""
         if count < 1:
             raise ScriptError(f"budget_scenario: ask_many({count!r}): 1 or more was expected")
-        script = ask.pop("script", None) or Script(good=Good(fits=True, latency=_LATENCY_S))
-        return self._add([self.request(request, **ask)] * count, script)
+        __tracebackhide__ = True
+        script = ask.pop("script", None) or FITS
+        self.plan([self.request(request, **ask)] * count, script)
+        return self.finish().entries[-count:]
 
     def timeline(self) -> Timeline:
         """What happened so far."""
         from pytest_modelroute.scenarios.timeline import Timeline
 
+        self._play()
         return self._told or Timeline(title=self._title)
+
+    def finish(self) -> Timeline:
+        """
+        Play what was not played yet, and judge it.
+
+        Raises:
+            AssertionError: A promise broke, and that is checked.
+
+        """
+        __tracebackhide__ = True
+        told = self.timeline()
+        if self._check and not told.ok:
+            raise AssertionError(str(told))
+        return told
 
     def request(self, request: str | RoutingRequest | None = None, **changes: Any) -> Ask:
         """
@@ -204,30 +233,42 @@ class BudgetScenario:
 
     def atlas(self) -> Atlas:
         """Which requests reach which models, where nothing is spent."""
-        with staged(self._kind, self.promises, self._surroundings) as stage:
-            return atlas_of(self._kind, self.promises, stage)
+        if self._atlas is None:
+            with staged(self._kind, self.promises, self._surroundings) as stage:
+                self._atlas = atlas_of(self._kind, self.promises, stage)
+        return self._atlas
+
+    @property
+    def _windows_passed(self) -> bool:
+        return any(step.act.pause for step in self._steps) or bool(self._pause and self._steps)
 
     @property
     def _in_all(self) -> Decimal:
+        self._play()
         calls = () if self._played is None else self._played.calls
         return sum((call.cost or Decimal(0) for call in calls), Decimal(0))
 
-    def _add(self, asks: Sequence[Ask], script: Script, *, spends: bool = False) -> Sequence[Entry]:
-        __tracebackhide__ = True
-        wall = self._begin if not self._steps else None
-        pause = self._pause if self._steps else 0.0
+    def plan(self, asks: Sequence[Ask], script: Script, *, spends: bool = False) -> None:
+        """
+        Add requests that are made at once, without playing them yet.
+
+        Args:
+            asks: As `request` makes them.
+            script: What the providers do.
+            spends: Whether what it costs is the scenario's own doing, and may exceed the budget.
+
+        """
         if not self._steps:
             self._begin += timedelta(seconds=self._pause)
-            wall = self._begin
+        pause, wall = (self._pause, None) if self._steps else (0.0, self._begin)
         self._steps.append(_Step(Act(asks=tuple(asks), script=script, pause=pause, wall=wall), spends))
-        self._pause = 0.0
-        told = self._play()
-        if self._check and not told.ok:
-            raise AssertionError(str(told))
-        return told.entries[-len(asks) :]
+        self._pause, self._stale = 0.0, True
 
-    def _play(self) -> Timeline:
-        scene = Scene(acts=tuple(step.act for step in self._steps))
+    def _play(self) -> None:
+        if not self._stale:
+            return
+        self._stale = False
+        scene = Scene(acts=(*(step.act for step in self._steps), _QUIET))
         with staged(self._kind, self.promises, self._surroundings) as stage:
             known = atlas_of(self._kind, self.promises, stage)
             stage.learned, stage.is_async = known.learned, known.is_async
@@ -244,7 +285,6 @@ class BudgetScenario:
             preferred=self._preferred,
         )
         self._told = timeline_of(story, self._title)
-        return self._told
 
     def _preferred(self, seen: SeenAsk) -> str | None:
         return self._fresh.get(repr((seen.ask.request, seen.ask.label)))
@@ -297,7 +337,7 @@ class BudgetScenarios:
         title = f"{kind.__name__}, {name}: {STOCK[name].__doc__}"
         scenario = BudgetScenario(kind, surroundings=self._surroundings, title=title, check=check)
         STOCK[name](scenario)
-        return scenario.timeline()
+        return scenario.finish()
 
     def _kind(self, subject: Any) -> type[Any]:
         from pytest_modelroute.invariants import RoutingInvariants

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from pytest_modelroute import faults
 from pytest_modelroute.invariants.laws._windows import boundaries, changes_of
 from pytest_modelroute.invariants.scenes import Fails, Good, Script
+from pytest_modelroute.scenarios.budget import FITS
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -33,18 +34,19 @@ def _ask_all(scenario: BudgetScenario) -> None:
     """Ask each of them, and once more for a critical request where some are."""
     critical = scenario.promises.critical
     for way in _ways(scenario):
-        scenario.ask(way.request, label=way.label)
-        urgent = replace(way.request, critical=True)
-        if critical is not None and critical(urgent):
-            scenario.ask(urgent, label=way.label)
+        _ask(scenario, way)
+        if critical is not None and critical(replace(way.request, critical=True)):
+            _ask(scenario, way, critical=True)
+
+
+def _ask(scenario: BudgetScenario, way: Way, script: Script = FITS, **changes: Any) -> None:
+    scenario.plan([scenario.request(way.request, label=way.label, **changes)], script)
 
 
 def _spend_to(scenario: BudgetScenario, share: Decimal) -> None:
     """Spend until a share of the budget is left."""
     way = next(_ways(scenario))
-    amount = scenario.remaining - scenario.budget.cap * share
-    if amount > 0:
-        scenario.spend(amount, request=way.request, label=way.label)
+    scenario.spend_to(share, request=way.request, label=way.label)
 
 
 def _rungs(scenario: BudgetScenario) -> tuple[Decimal, Decimal]:
@@ -86,14 +88,14 @@ def _exact_boundaries(scenario: BudgetScenario) -> None:
     for share in shares:
         if 0 < share < 1:
             _spend_to(scenario, share)
-            scenario.ask(way.request, label=way.label)
+            _ask(scenario, way)
 
 
 def _dearer_than_remaining(scenario: BudgetScenario) -> None:
     """One request costs more than what remains, and others follow it."""
     _spend_to(scenario, Decimal("0.1"))
     way = next(_ways(scenario))
-    scenario.spend(scenario.budget.cap / 5, request=way.request, label=way.label)
+    scenario.spend_to(Decimal("-0.1"), request=way.request, label=way.label)
     _ask_all(scenario)
 
 
@@ -101,9 +103,9 @@ def _n_at_once(scenario: BudgetScenario) -> None:
     """Five requests at once, with room for one."""
     way = next(_ways(scenario))
     ask = scenario.request(way.request, label=way.label)
-    scenario.spend_all_but(1.5, request=ask.request, label=way.label)
-    scenario.ask_many(_MANY, way.request, label=way.label)
-    scenario.ask(way.request, label=way.label)
+    scenario.plan([ask], Script(good=Good(leaves_calls=1.5)), spends=True)
+    scenario.plan([ask] * _MANY, FITS)
+    scenario.plan([ask], FITS)
 
 
 def _around(scenario: BudgetScenario, boundary: datetime) -> None:
@@ -112,10 +114,10 @@ def _around(scenario: BudgetScenario, boundary: datetime) -> None:
     ways = list(_ways(scenario))
     scenario.set(boundary - timedelta(seconds=90))
     for way in ways:
-        scenario.ask(way.request, label=way.label)
+        _ask(scenario, way)
     scenario.set(boundary + timedelta(seconds=90))
     for way in ways:
-        scenario.ask(way.request, label=way.label)
+        _ask(scenario, way)
 
 
 def _midnight(scenario: BudgetScenario) -> None:
@@ -138,10 +140,9 @@ def _dst(scenario: BudgetScenario) -> None:
 
 def _usage_at_the_end(scenario: BudgetScenario) -> None:
     """Streams say what they cost in their last chunk."""
-    for way in _ways(scenario):
-        amount = scenario.budget.cap * Decimal("0.35")
-        if scenario.remaining > amount:
-            scenario.spend(amount, request=way.request, label=way.label, stream=scenario.promises.streams)
+    streams = scenario.promises.streams
+    for way, share in zip(_ways(scenario), (Decimal("0.65"), Decimal("0.3")), strict=False):
+        scenario.spend_to(share, request=way.request, label=way.label, stream=streams)
     _ask_all(scenario)
 
 
@@ -149,9 +150,9 @@ def _cancelled_streams(scenario: BudgetScenario) -> None:
     """Streams are closed after a few chunks: what was made by then is billed."""
     for way in _ways(scenario):
         prompt = f"{way.request.prompt[:150] or 'word'}\n" * 60
-        request = replace(way.request, prompt=prompt, stream=scenario.promises.streams)
         slow = Script(good=Good(latency=1.0, chunks=6))
-        scenario.ask(request, label=way.label, close_after=2 if scenario.promises.streams else None, script=slow)
+        streams = scenario.promises.streams
+        _ask(scenario, way, slow, prompt=prompt, stream=streams, close_after=2 if streams else None)
     _ask_all(scenario)
 
 
@@ -160,7 +161,7 @@ def _billed_failures(scenario: BudgetScenario) -> None:
     way = next(_ways(scenario))
     held_back = Good(text="", finish_reason="content_filter", spends=scenario.budget.cap * Decimal("0.3"))
     for _ in range(2):
-        scenario.ask(way.request, label=way.label, script=Script(candidates=((held_back,),)))
+        _ask(scenario, way, Script(candidates=((held_back,),)))
     _ask_all(scenario)
 
 
@@ -169,7 +170,7 @@ def _unbilled_failures(scenario: BudgetScenario) -> None:
     way = next(_ways(scenario))
     error = Fails(_REFUSED)
     for _ in range(_MANY):
-        scenario.ask(way.request, label=way.label, script=Script(candidates=((error,),)))
+        _ask(scenario, way, Script(candidates=((error,),)))
     _ask_all(scenario)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_modelroute import Settings
 from pytest_modelroute.errors import PromiseError, ScriptError
-from pytest_modelroute.invariants import RoutingInvariants, RoutingRequest
+from pytest_modelroute.invariants import Good, RoutingInvariants, RoutingRequest, Script
 from pytest_modelroute.invariants.checking import Surroundings
 from pytest_modelroute.router import BudgetTracker, ModelClient, ModelRouter
 from pytest_modelroute.scenarios import BUDGET_SCENARIOS, BudgetScenarios
@@ -129,7 +129,7 @@ def test_a_moment_is_set_before_and_between_requests(scenarios: BudgetScenarios)
 def test_requests_at_once_are_served_as_far_as_the_money_goes(scenarios: BudgetScenarios) -> None:
     """One of three fits."""
     scenario = scenarios(CorrectThreaded)
-    scenario.spend_all_but(1.5, request=LONG)
+    scenario.plan([scenario.request(LONG)], Script(good=Good(leaves_calls=1.5)), spends=True)
     fates = [entry.fate for entry in scenario.ask_many(3, LONG)]
     assert sorted(fates) == ["downgraded", "refused", "refused"]
 
@@ -137,7 +137,7 @@ def test_requests_at_once_are_served_as_far_as_the_money_goes(scenarios: BudgetS
 def test_without_reservation_calls_at_once_may_exceed_the_budget(scenarios: BudgetScenarios) -> None:
     """Where the class says reserved=False."""
     scenario = scenarios(CorrectLoose)
-    scenario.spend_all_but(1.5)
+    scenario.plan([scenario.request()], Script(good=Good(leaves_calls=1.5)), spends=True)
     assert [entry.fate for entry in scenario.ask_many(3)] == ["served"] * 3
     assert scenario.remaining < 0
     assert scenario.ask().fate == "refused"
