@@ -10,6 +10,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from pytest_modelroute.invariants.law import Violation, all_laws
+from pytest_modelroute.invariants.laws._amounts import total, usd
 from pytest_modelroute.invariants.laws.budget_windows import windows_of, wrong_window
 from pytest_modelroute.invariants.laws.budgets import wrong_critical, wrong_rung
 from pytest_modelroute.invariants.promises import BudgetPromise, Promises
@@ -82,7 +83,7 @@ def _violations(story: Story, number: int, ask: SeenAsk) -> Iterator[tuple[str, 
     if preferred is None or promises.load_balanced is not None:
         return
     if _is_critical(promises, ask):
-        yield "critical_kept", wrong_critical(promises, ask, preferred, budget.cap - _total(earlier))
+        yield "critical_kept", wrong_critical(promises, ask, preferred, budget.cap - total(earlier))
         return
     if all(len(windows_of(budget, call, story.begin)) == 1 for call in earlier):
         yield "budget_ladder", wrong_rung(promises, earlier, ask, preferred)
@@ -97,18 +98,19 @@ def _over_the_cap(story: Story, number: int, ask: SeenAsk) -> Violation | None:
     """A request that was served though its calls do not fit, in the order in which they were sent."""
     if number in story.spends or (_is_critical(story.promises, ask) and story.budget.critical_served is not False):
         return None
-    cap = (story.budget.cap + story.promises.max_overdraft) * (1 + _SLACK)
+    cap = story.budget.cap + story.promises.max_overdraft
     for call in ask.calls:
         window = story.in_window(story.played.calls, call.started)
         others = [other for other in window if other.number < call.number]
         if not story.budget.reserved:
             others = [other for other in others if other.ended is not None and other.ended <= ask.started]
-        before = _total(others)
-        over = before > cap if not story.budget.reserved else before + (call.cost or Decimal(0)) > cap
+        before = total(others)
+        counted = before + (call.cost or Decimal(0)) if story.budget.reserved else before
+        over = counted > cap * (1 + _SLACK)
         if over and call.cost:
             return Violation(
-                expected=f"{cap.normalize():.6g} USD at the most",
-                seen=f"{call.model} was asked with {before:.6g} USD spent, for {call.cost:.6g} USD more",
+                expected=f"{usd(cap)} at the most",
+                seen=f"{call.model} was asked with {usd(before)} spent, for {usd(call.cost)} more",
             )
     return None
 
@@ -117,13 +119,9 @@ def _is_critical(promises: Promises, ask: SeenAsk) -> bool:
     return promises.critical is not None and bool(promises.critical(ask.ask.request))
 
 
-def _total(calls: Sequence[SeenCall]) -> Decimal:
-    return sum((call.cost or Decimal(0) for call in calls), Decimal(0))
-
-
 def _entry(story: Story, ask: SeenAsk, broken: str) -> Entry:
     window = story.in_window(story.played.calls, ask.started)
-    spent = _total([call for call in window if call.started <= ask.ended])
+    spent = total([call for call in window if call.started < ask.ended or call in ask.calls])
     preferred = story.preferred(ask)
     return Entry(
         moment=(story.begin + timedelta(seconds=ask.started)).astimezone(ZoneInfo(story.budget.timezone)),
@@ -132,7 +130,7 @@ def _entry(story: Story, ask: SeenAsk, broken: str) -> Entry:
         fate=_fate(story.promises, ask, preferred),
         model=ask.answering[-1].model if ask.answering else None,
         preferred=preferred,
-        cost_usd=_total(ask.calls),
+        cost_usd=total(ask.calls),
         spent_usd=spent,
         remaining_usd=story.budget.cap - spent,
         error="" if ask.error is None else f"{type(ask.error).__name__}: {ask.error}",

@@ -75,7 +75,8 @@ class Timeline:
     def __str__(self) -> str:
         """The timeline to be read, with what broke at its end."""
         lines = [self.title, *(f"  {line}" for entry in self.entries for line in str(entry).splitlines())]
-        lines += [f"broken: {failure}" for failure in self.failures]
+        shown = {entry.broken for entry in self.entries}
+        lines += [f"BROKEN {failure}" for failure in self.failures if failure not in shown]
         return "\n".join(lines if self.failures else [*lines, "every promise held"])
 
 
