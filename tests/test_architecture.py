@@ -23,6 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "step_models": set(),
     "config": {"errors", "tables", "step_models", "providers", "evaluation"},
     "discovery": {"errors", "tables", "config"},
+    "scenarios": {"errors", "providers", "faults", "invariants", "router", "config"},
     "router": {"errors", "providers", "config"},
     "invariants": {"errors", "providers", "wire", "evaluation", "faults"},
     "lawrun": {"errors", "config", "invariants"},
@@ -65,7 +66,18 @@ ALLOWED: dict[str, set[str]] = {
         "cassettes",
         "recording",
     },
-    "fixtures": {"recording", "errors", "discovery", "evaluation", "testrun", "lawrun", "report", "wire", "cassettes"},
+    "fixtures": {
+        "recording",
+        "errors",
+        "discovery",
+        "evaluation",
+        "testrun",
+        "lawrun",
+        "report",
+        "wire",
+        "cassettes",
+        "scenarios",
+    },
 }
 "Room -> the rooms it may import, also in function bodies and for types alone."
 ON_THE_GROUND = ("evaluation.statistics", "evaluation.thresholds", "evaluation.routes")

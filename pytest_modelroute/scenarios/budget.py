@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from pytest_modelroute.errors import PromiseError, ScriptError
 from pytest_modelroute.invariants.binding import promises_of
@@ -343,13 +343,15 @@ class BudgetScenarios:
         from pytest_modelroute.invariants import RoutingInvariants
         from pytest_modelroute.scenarios.own_router import class_for
 
-        is_class = isinstance(subject, type) and issubclass(subject, RoutingInvariants)
-        if not is_class and not callable(subject):
+        if isinstance(subject, type) and RoutingInvariants in subject.__mro__:
+            kind = cast("type[Any]", subject)
+        elif callable(subject):
+            kind = class_for(cast("Callable[[], Any]", subject))
+        else:
             raise PromiseError(
                 f"budget_scenario({subject!r}): a class of RoutingInvariants that promises a budget was expected, or a "
                 "factory of ModelRouter"
             )
-        kind: type[Any] = subject if is_class else class_for(subject)
         if promises_of(kind).budget is None:
             raise PromiseError(f"{kind.__name__} promises no budget; add budget = BudgetPromise(usd)")
         return kind

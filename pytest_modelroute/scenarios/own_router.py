@@ -35,7 +35,7 @@ def class_for(factory: Callable[[], Any]) -> type[Any]:
         )
     promises = _promises(router, name)
 
-    def make_router(_self: object, _providers: object) -> ModelRouter:
+    def make_router(_self: object, _providers: object) -> Any:
         return factory()
 
     def ask(_self: object, router: ModelRouter, request: RoutingRequest) -> Any:
@@ -58,22 +58,31 @@ def _promises(router: ModelRouter, name: str) -> dict[str, Any]:
     by_tier = _models_by_tier(settings)
     high, low = budget.rungs
     names = {alias: model.model for alias, model in settings.models.items()}
-    steps = {
-        step: None if own.model == "none" else names.get(own.model, lambda _request: True)
+    steps: dict[str, Any] = {
+        step: None if own.model == "none" else names.get(own.model, _by_its_input)
         for step, own in settings.steps.items()
     }
     asked = next((own.classifier for own in settings.steps.values() if own.classifier), None)
     labels = {label: by_tier[tier] for label, tier in labels_of(settings.tiers).items() if tier in by_tier}
-    critical = frozenset(step for step, own in settings.steps.items() if own.critical)
+    urgent = frozenset(step for step, own in settings.steps.items() if own.critical)
+
+    def critical(request: Any) -> bool:
+        return request.step in urgent
+
     return {
         "tiers": tuple(by_tier.values()),
         "helpers": tuple(set(names.values()) - set(by_tier.values())),
         "steps": steps,
         "classifier": None if asked is None or not labels else Classifier(names[asked], labels=labels),
         "budget": BudgetPromise(budget.daily_usd, timezone=budget.timezone, ladder=(float(high), float(low))),
-        "critical": staticmethod(lambda request: request.step in critical) if critical else None,
+        "critical": staticmethod(critical) if urgent else None,
         "refuses": (BudgetExceeded,),
     }
+
+
+def _by_its_input(_request: object) -> bool:
+    """The rule of a dynamic step: any model may be right."""
+    return True
 
 
 def _models_by_tier(settings: Settings) -> Mapping[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -156,7 +156,7 @@ def test_a_broken_promise_is_only_told_where_it_is_not_checked(scenarios: Budget
 class NoBudget(CorrectThreaded):
     """Promises none."""
 
-    budget = None
+    budget: ClassVar[Any] = None
 
 
 @pytest.mark.parametrize(

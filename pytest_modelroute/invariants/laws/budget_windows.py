@@ -27,6 +27,7 @@ _BESIDE_S: Final = 90.0
 
 
 def window_scenes(promises: Promises, atlas: Atlas) -> SearchStrategy[Sequence[Scene]]:
+    """What is asked around the end of a window."""
     from hypothesis import strategies as st
 
     budget = budget_of(promises)

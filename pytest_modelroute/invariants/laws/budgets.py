@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_modelroute.invariants.law import Law, Violation, register
 from pytest_modelroute.invariants.laws._amounts import total, unpriced, usd
-from pytest_modelroute.invariants.laws.budget_windows import budget_window, window_scenes
 from pytest_modelroute.invariants.laws._ladders import (
     affords,
     budget_of,
@@ -18,6 +17,7 @@ from pytest_modelroute.invariants.laws._ladders import (
     rungs_of,
     used_up,
 )
+from pytest_modelroute.invariants.laws.budget_windows import budget_window, window_scenes
 from pytest_modelroute.invariants.promises import BudgetPromise, Promises
 from pytest_modelroute.invariants.requests import RoutingRequest
 from pytest_modelroute.invariants.scenes import Act, Good, Scene, Script
