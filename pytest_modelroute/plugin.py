@@ -72,11 +72,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     files = config.stash[SETTINGS]
     problems: dict[str, pytest.Item] = {}
     for item in items:
-        marks = list(item.iter_markers(_MARKER))
-        whose = ""
+        marks, whose = list(item.iter_markers(_MARKER)), ""
         try:
-            settings = files.at(item.path.parent)
-            whose = f"{item.nodeid}: "
+            settings, whose = files.at(item.path.parent), f"{item.nodeid}: "
             prepare(item)
             if marks:
                 item.stash[THRESHOLDS] = read_thresholds(marks, settings)
