@@ -8,6 +8,7 @@ the router's own code knows (so that texts can be made around them).
 from __future__ import annotations
 
 import re
+import sys
 import types
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from pytest_modelroute.invariants.promises import Promises
 from pytest_modelroute.invariants.requests import RoutingRequest
 from pytest_modelroute.invariants.scenes import Act, Ask, Scene, Script
 from pytest_modelroute.invariants.seen import Played, SeenAsk
+from pytest_modelroute.invariants.sounding import sound
 from pytest_modelroute.invariants.stage import Stage
 from pytest_modelroute.wire.places import is_users
 
@@ -35,6 +37,9 @@ PROBES: Final = (
 _WAYS: Final = 6
 "How many requests are kept for each model."
 _WORDS: Final = 40
+_MOST_WORDS: Final = 240
+_LONG: Final = 200
+"Characters of a text in the code from which on it is no list of words."
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,10 @@ class Atlas:
     "Model -> requests that it answers where nothing fails."
     vocabulary: tuple[str, ...] = ()
     "Words in the router's own code."
+    keywords: tuple[str, ...] = ()
+    "Those words that move a route, where one of the laws has a use for them."
+    boundaries: tuple[int, ...] = ()
+    "The lengths of a plain text at which its route changes: the first length of the new route."
     learned: Signatures | None = None
     is_async: bool = False
     leftovers: tuple[str, ...] = ()
@@ -70,14 +79,20 @@ class Atlas:
     "Model -> the provider that it was asked at."
 
 
-def survey(stage: Stage, promises: Promises, *, name: str) -> Atlas:
+def survey(stage: Stage, promises: Promises, kind: type[Any]) -> Atlas:
     """
     Ask a router a few plain requests, and see.
+
+    Args:
+        stage: Plays them.
+        promises: Those of the class.
+        kind: The class, whose methods lead to the router's code.
 
     Raises:
         SubjectError: It makes no provider call, or asks for models that it does not declare.
 
     """
+    name = kind.__name__
     played: list[Played] = []
     ways: dict[str, list[Way]] = {}
     providers: dict[str, str] = {}
@@ -93,9 +108,13 @@ def survey(stage: Stage, promises: Promises, *, name: str) -> Atlas:
             ways[ask.route].append(Way(way.request, way.label, ask.route))
         if promises.classifier is not None and stage.learned is None and len(played) % 4 == 0:
             stage.learned = _learn(played, promises)
+    words = vocabulary(stage.last_router, kind)
+    heeded, boundaries = sound(stage, promises, words) if promises.equivalences or promises.monotone else ((), ())
     return Atlas(
         ways={model: tuple(found) for model, found in ways.items()},
-        vocabulary=tuple(vocabulary(stage.last_router)),
+        vocabulary=tuple(words[:_WORDS]),
+        keywords=heeded,
+        boundaries=boundaries,
         learned=stage.learned,
         is_async=stage.is_async,
         leftovers=tuple(dict.fromkeys(left for seen in played for left in seen.leftovers)),
@@ -157,34 +176,53 @@ def _learn(played: Sequence[Played], promises: Promises) -> Signatures | None:
     return Signatures(frozenset(classifications), frozenset(answers))
 
 
-def vocabulary(router: object) -> list[str]:
+def vocabulary(router: object, kind: type[Any] | None = None) -> list[str]:
     """
     The words in the code of a router: its keywords, labels, names of categories.
 
-    From the constants of the functions, and the values, of the user's own modules that its class lives in.
+    From the constants of the functions, and the values, of the user's own modules that its class lives in, or that
+    the `ask` of the test class calls, and from what the router holds.
     """
     words: dict[str, None] = {}
-    for holder in _modules_of(router):
+    for holder in dict.fromkeys((*_modules_of(router), *_modules_used(kind))):
         for value in list(vars(holder).values()):
             _collect(value, words, holder.__name__, depth=0)
+    _collect(dict(getattr(router, "__dict__", {})), words, "", depth=0)
     chosen = [word for word in words if re.fullmatch(r"[a-z][a-z -]{2,24}", word, re.IGNORECASE)]
-    return sorted(chosen, key=lambda word: (len(word), word))[:_WORDS]
+    return sorted(chosen, key=lambda word: (len(word), word))[:_MOST_WORDS]
 
 
 def _modules_of(router: object) -> Iterator[types.ModuleType]:
-    import sys
-
     target: Any = router if isinstance(router, types.FunctionType) else type(router)
     for kind in getattr(target, "__mro__", (target,)):
-        module = sys.modules.get(getattr(kind, "__module__", ""))
-        file = getattr(module, "__file__", None)
-        if module is not None and isinstance(file, str) and is_users(file):
-            yield module
+        yield from _users_module(getattr(kind, "__module__", ""))
+
+
+def _modules_used(kind: type[Any] | None) -> Iterator[types.ModuleType]:
+    """The modules of the functions that the methods of the test class name: a router may be a plain function."""
+    for method in ("ask", "make_router"):
+        function: Any = getattr(kind, method, None)
+        code = getattr(function, "__code__", None)
+        for name in () if code is None else code.co_names:
+            value: Any = function.__globals__.get(name)
+            home = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
+            yield from _users_module(home or "")
+
+
+def _users_module(name: str) -> Iterator[types.ModuleType]:
+    module = sys.modules.get(name)
+    file = getattr(module, "__file__", None)
+    if module is not None and isinstance(file, str) and is_users(file):
+        yield module
 
 
 def _collect(value: object, words: dict[str, None], home: str, *, depth: int) -> None:
     if isinstance(value, str):
-        for word in re.findall(r"[A-Za-z][A-Za-z-]{2,24}", value) if len(value) < 60 else ():  # noqa: PLR2004
+        if len(value) > _LONG:  # a prompt, a page
+            return
+        plain = re.sub(r"\\[A-Za-z]", " ", value)  # \\b of a pattern is no letter of the word behind it
+        words.setdefault(plain)  # a phrase is a keyword too
+        for word in re.findall(r"[A-Za-z][A-Za-z-]{2,24}", plain):
             words.setdefault(word)
     elif isinstance(value, types.FunctionType | types.MethodType) and value.__module__ == home:
         for constant in value.__code__.co_consts:
@@ -193,7 +231,7 @@ def _collect(value: object, words: dict[str, None], home: str, *, depth: int) ->
         for member in vars(value).values():
             _collect(member, words, home, depth=depth + 1)
     elif isinstance(value, re.Pattern):
-        _collect(str(cast("re.Pattern[Any]", value).pattern)[:50], words, home, depth=depth)
+        _collect(str(cast("re.Pattern[Any]", value).pattern)[:_LONG], words, home, depth=depth)
     elif isinstance(value, dict | list | tuple | set | frozenset) and depth < 3:  # noqa: PLR2004
         items: Any = cast("Any", value)
         items = items.items() if isinstance(value, dict) else items

@@ -120,7 +120,7 @@ def atlas_of(kind: type[Any], promises: Promises, stage: Stage) -> Atlas:
         raise SubjectError(f"not checked: {first} (the first failure of {kind.__name__} says more)")
     if known is None:
         try:
-            known = survey(stage, promises, name=kind.__name__)
+            known = survey(stage, promises, kind)
         except Hangs as error:
             _atlases[kind] = SubjectError(str(error))
             raise SubjectError(str(error)) from None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, Final, cast
 
 from pytest_modelroute.errors import PromiseError
@@ -38,9 +40,10 @@ def read_promises(kind: type[Any]) -> Promises:
     if problems:
         raise PromiseError("\n".join(f"{name}: {problem}" for problem in problems))
     promises: Promises | None = None
+    read = {**_READ, "golden": lambda value: _golden(value, kind)}
     try:
         promises = Promises(
-            **{part: _READ[part](getattr(kind, part)) for part in NAMES if getattr(kind, part, None) is not None},
+            **{part: read[part](getattr(kind, part)) for part in NAMES if getattr(kind, part, None) is not None},
             has_spend_of=getattr(kind, "spend_of", None) is not None,
             has_cost_of=getattr(kind, "cost_of", None) is not None,
         )
@@ -193,6 +196,15 @@ def _price(entry: Any) -> Price:
     return Price(**{part: Decimal(str(usd)) for part, usd in table.items()})
 
 
+def _golden(value: Any, kind: type[Any]) -> Any:
+    """Cases as they are given; a file's path from the folder of the class that names it. It is read when it is used."""
+    if not isinstance(value, str | Path):
+        return value
+    owner = next(base for base in kind.__mro__ if "golden" in vars(base))
+    file = getattr(sys.modules.get(owner.__module__), "__file__", None)
+    return str(Path(file).resolve().parent / value) if file else str(value)
+
+
 def _exceptions(value: Any) -> tuple[type[BaseException], ...]:
     given = (value,) if isinstance(value, type) else tuple(value)
     if not all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in given):
@@ -242,7 +254,6 @@ _READ: Final[Mapping[str, Any]] = {
     "critical": _predicate,
     "cascade": _cascade,
     "hedge_after": float,
-    "golden": _as_is,
     "equivalences": _rewrites,
     "monotone": _monotone,
     "load_balanced": _balanced,

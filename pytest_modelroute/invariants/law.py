@@ -62,6 +62,8 @@ class Law:
     "Why it may be that nothing is tried."
     examples: float = 1.0
     "How many examples it takes, by the profile's own number: less than 1 for a law whose examples are dear."
+    each: bool = False
+    "Whether it judges each scene by itself, so that the one which a violation names is enough to show it."
 
     def binds(self, promises: Promises) -> bool:
         """Whether the promises switch it on."""
@@ -72,8 +74,10 @@ def promised(promises: Promises, name: str) -> bool:
     """Whether a promise was made."""
     if name == "spend_of":
         return promises.has_spend_of
-    if name == "cost_of or spend_of":
-        return promises.has_spend_of or promises.has_cost_of
+    if " or " in name:
+        return any(promised(promises, part) for part in name.split(" or "))
+    if name == "cost_of":
+        return promises.has_cost_of
     if name.startswith("option "):
         return name.removeprefix("option ") in promises.options
     value: Any = getattr(promises, name)

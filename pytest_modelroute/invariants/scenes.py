@@ -6,8 +6,8 @@ Everything here is a plain value, so that a scene can be generated, made smaller
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import TypeAlias
@@ -106,6 +106,8 @@ class Act:
     "Seconds that pass before it begins."
     wall: datetime | None = None
     "What the wall clock shows when it begins, with a time zone; None for what it shows anyway."
+    times: int = 1
+    "How often it is played, one turn after another; {n} in a prompt is the number of the turn, where there are several."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +119,23 @@ class Scene:
     "What it is for, where a trial has several."
     keys: tuple[str, ...] | None = None
     "The providers whose keys the environment holds; None for all that are known."
+    order: tuple[str, ...] = ()
+    "The order in which `providers.candidates` gives the candidates; as they are declared where left out."
+
+
+def turns(scene: Scene) -> Iterator[Act]:
+    """The acts as they are played: one that is played several times is as many acts."""
+    for act in scene.acts:
+        if act.times == 1:
+            yield act
+            continue
+        for number in range(1, act.times + 1):
+            yield replace(act, times=1, asks=tuple(_numbered(ask, number) for ask in act.asks))
+
+
+def _numbered(ask: Ask, number: int) -> Ask:
+    prompt = ask.request.prompt.replace("{n}", str(number))
+    return replace(ask, request=replace(ask.request, prompt=prompt))
 
 
 def one(request: RoutingRequest, script: Script | None = None, *, name: str = "", label: str | None = None) -> Scene:

@@ -26,7 +26,7 @@ from pytest_modelroute.invariants.player import EndlessCalls, NoSuchForm, SceneP
 from pytest_modelroute.invariants.promises import Promises
 from pytest_modelroute.invariants.reading import aread, read
 from pytest_modelroute.invariants.requests import RoutingRequest
-from pytest_modelroute.invariants.scenes import Act, Scene
+from pytest_modelroute.invariants.scenes import Act, Scene, turns
 from pytest_modelroute.invariants.seen import Played, SeenAct, SeenAsk, SeenCall
 from pytest_modelroute.invariants.simulation import Simulation
 from pytest_modelroute.invariants.watchdog import watched
@@ -131,7 +131,7 @@ class Stage:
         acts: list[SeenAct] = []
         spent_before = self._spent(router)
         endless: BaseException | None = None
-        for number, act in enumerate(scene.acts):
+        for number, act in enumerate(turns(scene)):
             if act.pause:
                 self._lab.clock.advance(act.pause)
             began = self._now()
@@ -190,7 +190,7 @@ class Stage:
         acts: list[SeenAct] = []
         spent_before = await self._aspent(router)
         endless: BaseException | None = None
-        for number, act in enumerate(scene.acts):
+        for number, act in enumerate(turns(scene)):
             if act.pause:
                 await asyncio.sleep(act.pause)
             began = self._now()
@@ -253,6 +253,7 @@ class Stage:
         lab.wire.heed = self._observer.heed
         lab.wire.running = Label(case=BUILDING)
         lab.guard.refused.clear()
+        lab.providers.candidates = scene.order or tuple(self._promises.load_balanced or ())
         calls = lab.fresh_log()
         first = scene.acts[0].wall if scene.acts else None
         lab.clock.set(first or NOON)

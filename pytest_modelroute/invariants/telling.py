@@ -60,6 +60,7 @@ def example(plays: Sequence[Played]) -> Iterator[str]:
         for act in played.scene.acts:
             moments = [f"after {act.pause:g} s"] if act.pause else []
             moments += [f"at {act.wall.isoformat()}"] if act.wall else []
+            moments += [f"{act.times} times"] if act.times > 1 else []
             lead = f"{prefix}{', '.join(moments)}{': ' if moments else ''}"
             for ask in act.asks:
                 yield lead + describe_ask(ask)
@@ -131,8 +132,10 @@ def timeline(plays: Sequence[Played], counts: object) -> Iterator[str]:
             yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)).rstrip()
         if len(rows) > len(shown):
             yield f"  ... and {len(rows) - len(shown)} more calls"
-        for mark, ask in asks:
+        for mark, ask in asks[:_SHOWN_CALLS]:
             yield f"  {ask.ended:8.3f} s  {mark}{describe_outcome(ask)}"
+        if len(asks) > _SHOWN_CALLS:
+            yield f"  ... and {len(asks) - _SHOWN_CALLS} more requests"
         if played.endless:
             yield textwrap.shorten(f"  {played.endless}", 400)
 
@@ -175,7 +178,8 @@ _IMPORTS: Final = {
 
 def regression_test(finding: Finding, name: str) -> Iterator[str]:
     """A test that plays the example again, to be pasted beside the class."""
-    scenes = [played.scene for played in finding.trial] or list(finding.scenes)
+    alone = finding.violation.play if finding.law.each and finding.violation else None
+    scenes = [played.scene for played in ([alone] if alone else finding.trial)] or list(finding.scenes)
     code = [code_of(scene) for scene in scenes]
     used = names_in(" ".join(code))
     yield from (line for word, line in _IMPORTS.items() if word in " ".join(code))

@@ -69,6 +69,27 @@ def prompts(promises: Promises, atlas: Atlas) -> SearchStrategy[str]:
     return st.one_of(*parts)
 
 
+def filler(length: int) -> str:
+    """A plain text of so many characters, which neither begins nor ends with a space."""
+    text = ("word " * (length // 5 + 1))[:length]
+    return f"{text[:-1]}s" if text.endswith(" ") else text
+
+
+def neutral(word: str) -> str:
+    """A word that means nothing, as long as another, with its capitals, digits and signs in the same places."""
+    return "".join(_NEXT.get(letter, letter) for letter in word)
+
+
+_LETTERS: Final = "aeiou", "bcdfghjklmnpqrstvwxz"
+_NEXT: Final = {
+    spell(old): spell(new)
+    for row in _LETTERS
+    for old, new in zip(row, f"{row[3:]}{row[:3]}", strict=True)
+    for spell in (str.lower, str.upper)
+}
+"A vowel for a vowel and a consonant for a consonant, so that what comes of a word can still be read out."
+
+
 def long_texts() -> SearchStrategy[str]:
     """Texts far beyond what a heuristic has in mind."""
     units = st.sampled_from(("word ", "why? ", "def f(): pass\n", "é", "a"))
