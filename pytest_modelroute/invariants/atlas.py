@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import sys
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 
@@ -38,6 +38,8 @@ _WAYS: Final = 6
 "How many requests are kept for each model."
 _WORDS: Final = 40
 _MOST_WORDS: Final = 240
+_DEPTH: Final = 5
+"How deep values of the code are looked into."
 _LONG: Final = 200
 "Characters of a text in the code from which on it is no list of words."
 
@@ -218,22 +220,32 @@ def _users_module(name: str) -> Iterator[types.ModuleType]:
 
 def _collect(value: object, words: dict[str, None], home: str, *, depth: int) -> None:
     if isinstance(value, str):
-        if len(value) > _LONG:  # a prompt, a page
-            return
-        plain = re.sub(r"\\[A-Za-z]", " ", value)  # \\b of a pattern is no letter of the word behind it
-        words.setdefault(plain)  # a phrase is a keyword too
-        for word in re.findall(r"[A-Za-z][A-Za-z-]{2,24}", plain):
-            words.setdefault(word)
-    elif isinstance(value, types.FunctionType | types.MethodType) and value.__module__ == home:
-        for constant in value.__code__.co_consts:
-            _collect(constant, words, home, depth=depth + 1)
-    elif isinstance(value, type) and value.__module__ == home and depth < 2:  # noqa: PLR2004
-        for member in vars(value).values():
-            _collect(member, words, home, depth=depth + 1)
-    elif isinstance(value, re.Pattern):
-        _collect(str(cast("re.Pattern[Any]", value).pattern)[:_LONG], words, home, depth=depth)
-    elif isinstance(value, dict | list | tuple | set | frozenset) and depth < 3:  # noqa: PLR2004
+        words.update(dict.fromkeys(_words_in(value)))
+    elif depth < _DEPTH:
+        for inner in _inside(value, home):
+            _collect(inner, words, home, depth=depth + 1)
+
+
+def _inside(value: Any, home: str) -> Iterable[object]:
+    """What lies inside of a value of a module: constants of its functions, members of its classes, items."""
+    if isinstance(value, staticmethod | classmethod | types.MethodType | property):
+        return (getattr(value, "__func__", None) or getattr(value, "fget", None),)
+    if isinstance(value, types.CodeType):
+        return value.co_consts
+    if isinstance(value, re.Pattern):
+        return (str(cast("re.Pattern[Any]", value).pattern)[:_LONG],)
+    if isinstance(value, dict | list | tuple | set | frozenset):
         items: Any = cast("Any", value)
-        items = items.items() if isinstance(value, dict) else items
-        for item in list(items)[:100]:
-            _collect(item, words, home, depth=depth + 1)
+        return list(items.items() if isinstance(value, dict) else items)[:100]
+    own = getattr(value, "__module__", None) == home
+    code = (value.__code__,) if isinstance(value, types.FunctionType) else ()
+    return (*code, *getattr(value, "__dict__", {}).values()) if own else ()
+
+
+def _words_in(text: str) -> Iterator[str]:
+    """The words of a text in the code, and the whole of a short one, since a phrase is a keyword too."""
+    if len(text) > _LONG:  # a prompt, a page
+        return
+    plain = re.sub(r"\\[A-Za-z]", " ", text)  # of a pattern: the b of \berror belongs to no word
+    yield plain
+    yield from re.findall(r"[A-Za-z][A-Za-z-]{2,24}", plain)

@@ -107,7 +107,7 @@ class Act:
     wall: datetime | None = None
     "What the wall clock shows when it begins, with a time zone; None for what it shows anyway."
     times: int = 1
-    "How often it is played, one turn after another; {n} in a prompt is the number of the turn, where there are several."
+    "How often it is played, one turn after another; {n} in a prompt is then the number of the turn."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

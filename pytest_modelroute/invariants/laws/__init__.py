@@ -7,6 +7,9 @@ from typing import Final
 
 FAMILIES: Final = (
     "selection",
+    "equivalences",
+    "expected",
+    "candidates",
     "classification",
     "failover",
     "patience",
