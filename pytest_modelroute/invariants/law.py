@@ -30,6 +30,13 @@ class Violation:
     "In place of the law's own."
     play: Played | None = None
     "The scene that shows it; all of the trial's where left out."
+    beside: Played | None = None
+    "The scene that it is to be compared with."
+
+    @property
+    def plays(self) -> tuple[Played, ...]:
+        """The scenes that show it, the one to compare with first; none for all of the trial's."""
+        return tuple(played for played in (self.beside, self.play) if played is not None)
 
 
 Judge = Callable[[Promises, Trial], Violation | None]
@@ -63,7 +70,7 @@ class Law:
     examples: float = 1.0
     "How many examples it takes, by the profile's own number: less than 1 for a law whose examples are dear."
     each: bool = False
-    "Whether it judges each scene by itself, so that the one which a violation names is enough to show it."
+    "Whether the scenes that a violation names are enough to show it, so that the others are left out of its test."
 
     def binds(self, promises: Promises) -> bool:
         """Whether the promises switch it on."""

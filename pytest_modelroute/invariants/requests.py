@@ -96,10 +96,23 @@ def _shown(value: object) -> str:
     """A literal; a long repetitive text as the sum that it is made by, so that an example fits on a screen."""
     if isinstance(value, str) and len(value) > _SHORT:
         for size in range(1, 200):
-            unit = value[:size]
-            times, rest = divmod(len(value), size)
-            if unit * times + unit[:rest] == value:
-                return f"({unit!r} * {times + bool(rest)})[:{len(value)}]"
+            start, end = _run(value, size)
+            if end - start > len(value) - _SHORT:
+                unit, length = value[start : start + size], end - start
+                parts = [f"({unit!r} * {-(-length // size)})[:{length}]"]
+                parts = [repr(value[:start]), *parts] if start else parts
+                return " + ".join([*parts, repr(value[end:])] if value[end:] else parts)
     if isinstance(value, Mapping):
         return repr(dict(value))  # pyright: ignore[reportUnknownArgumentType]
     return repr(value)
+
+
+def _run(text: str, size: int) -> tuple[int, int]:
+    """Where the part around the middle of a text begins and ends that repeats so many characters."""
+    start = len(text) // 2
+    end = start + size
+    while start > 0 and text[start - 1] == text[start - 1 + size]:
+        start -= 1
+    while end < len(text) and text[end] == text[end - size]:
+        end += 1
+    return start, end

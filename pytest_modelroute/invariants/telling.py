@@ -15,13 +15,14 @@ from pytest_modelroute.invariants.seen import Played, SeenAsk, SeenCall
 _WIDTH: Final = 110
 _SHOWN_CALLS: Final = 24
 _PROMPT: Final = 100
+_TAIL: Final = 40
 
 
 def tell(finding: Finding, *, name: str, test: str = "") -> str:
     """The whole report of a violation."""
     violation, law = finding.violation, finding.law
     assert violation is not None  # noqa: S101 - told only of what is violated
-    plays = [violation.play] if violation.play is not None else list(finding.trial)
+    plays = violation.plays or tuple(finding.trial)
     lines = [
         f"{name} breaks {law.id}: {law.says}",
         "",
@@ -70,13 +71,8 @@ def example(plays: Sequence[Played]) -> Iterator[str]:
 def describe_ask(ask: Ask) -> str:
     """One request in words."""
     request = ask.request
-    prompt = (
-        request.prompt
-        if len(request.prompt) <= _PROMPT
-        else f"{request.prompt[:_PROMPT]}... ({len(request.prompt)} characters)"
-    )
-    said = f"ask({prompt!r}" if request.has_messages else "ask(without any message"
-    for name in ("step", "category", "system", "params", "options"):
+    said = f"ask({_shortened(request.prompt)}" if request.has_messages else "ask(without any message"
+    for name in ("step", "category", "system", "params", "options", "images"):
         value = getattr(request, name)
         said += f", {name}={value!r}" if value else ""
     for name in ("stream", "critical", "as_parts"):
@@ -89,6 +85,13 @@ def describe_ask(ask: Ask) -> str:
     if ask.label is not None:
         said += f"; the classifier answers {ask.label!r}"
     return said
+
+
+def _shortened(prompt: str) -> str:
+    """A literal; of a long text its beginning and its end, where rewrites add something."""
+    if len(prompt) <= _PROMPT:
+        return repr(prompt)
+    return f"{prompt[: _PROMPT - _TAIL]!r} ... {prompt[-_TAIL:]!r} ({len(prompt)} characters)"
 
 
 def _describe_script(act: Act) -> Iterator[str]:
@@ -132,10 +135,8 @@ def timeline(plays: Sequence[Played], counts: object) -> Iterator[str]:
             yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)).rstrip()
         if len(rows) > len(shown):
             yield f"  ... and {len(rows) - len(shown)} more calls"
-        for mark, ask in asks[:_SHOWN_CALLS]:
+        for mark, ask in asks if len(asks) <= _SHOWN_CALLS else ():
             yield f"  {ask.ended:8.3f} s  {mark}{describe_outcome(ask)}"
-        if len(asks) > _SHOWN_CALLS:
-            yield f"  ... and {len(asks) - _SHOWN_CALLS} more requests"
         if played.endless:
             yield textwrap.shorten(f"  {played.endless}", 400)
 
@@ -178,8 +179,8 @@ _IMPORTS: Final = {
 
 def regression_test(finding: Finding, name: str) -> Iterator[str]:
     """A test that plays the example again, to be pasted beside the class."""
-    alone = finding.violation.play if finding.law.each and finding.violation else None
-    scenes = [played.scene for played in ([alone] if alone else finding.trial)] or list(finding.scenes)
+    enough = finding.violation.plays if finding.law.each and finding.violation else ()
+    scenes = [played.scene for played in enough or finding.trial] or list(finding.scenes)
     code = [code_of(scene) for scene in scenes]
     used = names_in(" ".join(code))
     yield from (line for word, line in _IMPORTS.items() if word in " ".join(code))

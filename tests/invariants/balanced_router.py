@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 
@@ -71,7 +71,7 @@ class CorrectBalanced(RoutingInvariants):
 
     router_type: type[BalancedRouter] = BalancedRouter
     tiers = ("gpt-5-mini",)
-    load_balanced = WEIGHTS
+    load_balanced: ClassVar[Any] = WEIGHTS
 
     def make_router(self, providers: Any) -> BalancedRouter:
         return self.router_type(providers.candidates, providers.url)

@@ -8,13 +8,13 @@ import anthropic
 
 from pytest_modelroute.invariants import Classifier, RoutingInvariants
 
-HAIKU, SONNET, OPUS = "claude-haiku-4-5", "claude-sonnet-4-5", "claude-opus-4-5"
+HAIKU, SONNET, OPUS = "claude-haiku-4-5", "claude-sonnet-4-6", "claude-opus-4-6"
 
 
 class ClassifyingRouter:
     """The classifier's model answers the easy requests too."""
 
-    labels = {"simple": HAIKU, "standard": SONNET, "complex": OPUS}  # noqa: RUF012 - as users write it
+    labels = {"simple": HAIKU, "standard": SONNET, "complex": OPUS}
     attempts = 1
 
     def __init__(self, base_url: str, api_key: str) -> None:

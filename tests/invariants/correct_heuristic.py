@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pytest_modelroute.invariants import RoutingInvariants
-
-from tests.invariants.heuristic_router import HeuristicRouter
+from tests.invariants.heuristic_router import ForgivingRouter, HeuristicRouter
 
 GOLDEN = [
     {"id": "hours", "inputs": "When do you open on Sundays?", "expected_route": "gpt-5-nano"},
@@ -21,13 +20,20 @@ class CorrectHeuristic(RoutingInvariants):
 
     router_type: type[HeuristicRouter] = HeuristicRouter
     tiers = ("gpt-5-nano", "gpt-5-mini", "gpt-5")
-    equivalences = ("whitespace", "case")
+    equivalences: ClassVar[tuple[str, ...]] = ("whitespace", "case")
     monotone = True
     options = ("model",)
-    golden = GOLDEN
+    golden: ClassVar[Any] = GOLDEN
 
     def make_router(self, providers: Any) -> HeuristicRouter:
         return self.router_type(providers.url("openai"), providers.key("openai"))
 
     def ask(self, router: HeuristicRouter, request: Any) -> Any:
         return router.answer(request.prompt, **request.options)
+
+
+class CorrectForgiving(CorrectHeuristic):
+    """Knows its words with their letters in another order, so that it can promise more."""
+
+    router_type = ForgivingRouter
+    equivalences = ("whitespace", "case", "typos")

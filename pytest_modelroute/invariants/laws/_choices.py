@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final
 
 from pytest_modelroute.invariants.promises import Promises
 from pytest_modelroute.invariants.seen import SeenAsk
 
-if TYPE_CHECKING:
-    from hypothesis.strategies import SearchStrategy
-
-T = TypeVar("T")
 _CRASHES: Final = (LookupError, AttributeError, TypeError, NameError, AssertionError, RecursionError)
 "Exceptions of a slip in code; no router says so that its budget is gone."
 
@@ -40,12 +35,3 @@ def ended(ask: SeenAsk) -> str:
     if ask.head is not None:
         return ask.head if ask.route in (None, ask.head) else f"{ask.head}, then {ask.route}"
     return "no model" if ask.error is None else f"no model: ask raised {type(ask.error).__name__}: {ask.error}"
-
-
-def shrinkable(items: Sequence[T]) -> SearchStrategy[tuple[T, ...]]:
-    """All of them together half of the time, so that a few examples try much; else one, to which an example shrinks."""
-    from hypothesis import strategies as st
-
-    if not items:
-        return st.nothing()
-    return st.one_of(st.sampled_from([(item,) for item in items]), st.just(tuple(items)))

@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from pytest_modelroute.invariants.law import Law, Violation, register
-from pytest_modelroute.invariants.laws._choices import shrinkable
 from pytest_modelroute.invariants.promises import Capability, Promises
 from pytest_modelroute.invariants.requests import RoutingRequest
 from pytest_modelroute.invariants.scenes import Act, Ask, Fails, Good, Scene, Script, one
@@ -38,13 +37,14 @@ def _order_scenes(promises: Promises, atlas: Atlas) -> SearchStrategy[Sequence[S
     ways = [way for found in atlas.ways.values() for way in found if _balances(way, weights, atlas)]
     if not ways:
         return st.nothing()
+    way = min(ways, key=lambda way: len(way.request.prompt))
     names = tuple(weights)
     orders = list(dict.fromkeys((names, names[::-1], (*names[1:], names[0]))))
     burst = len(names) * math.ceil(_AT_ONCE / len(names))
     times = math.ceil(_REQUESTS / len(orders) / burst)
 
     def build(salt: int) -> Sequence[Scene]:
-        asks = tuple(_numbered(ways[place % len(ways)], f"{salt}-{place}") for place in range(burst))
+        asks = tuple(_numbered(way, f"{salt}-{place}") for place in range(burst))
         script = Script(good=Good(usage=Usage(fresh_input=10, output=1)))
         act = Act(asks=asks, script=script, times=times, pause=20)
         return [Scene(acts=(act,), order=order, name=f"candidates in the order {', '.join(order)}") for order in orders]
@@ -74,7 +74,7 @@ def _order(promises: Promises, trial: Trial) -> Violation | None:
         here = Counter(name for ask in played.asks if (name := _candidate(ask, weights)) is not None)
         everywhere += here
         if wrong := _unlikely(here, weights, len(trial) + 1):
-            return _split(wrong, here, weights, f"with {played.scene.name}")
+            return replace(_split(wrong, here, weights, f"with {played.scene.name}"), play=played)
     wrong = _unlikely(everywhere, weights, len(trial) + 1)
     return _split(wrong, everywhere, weights, "in all orders together") if wrong else None
 
@@ -134,6 +134,7 @@ register(
         advice="read the weight of every candidate, with a default for each that has none; do not draw by position",
         scenes=_order_scenes,
         judge=_order,
+        each=True,
         examples=0.05,
         idle="no plain request reached one of the candidates of load_balanced",
     )
@@ -158,6 +159,8 @@ _LONGEST: Final = 200_000
 "Tokens of context beyond which no text is made."
 _BEYOND: Final = 1.5
 "Words of a long text by the tokens that fit; there is no tokenizer that makes less than one token of a word."
+_UNIT: Final = 150
+"Characters of a request that is repeated to make a long text; of a longer one, only its length is kept."
 _CHARACTERS: Final = 3
 "Of a token, at least, in a text that is known to fit."
 _REPLY: Final = 1000
@@ -184,7 +187,8 @@ def _demanding(request: RoutingRequest, demand: str | int) -> RoutingRequest:
         return replace(request, images=1)
     if demand == "streaming":
         return replace(request, stream=True)
-    return replace(request, prompt=f"{request.prompt}\n{'word ' * int(demand)}")
+    unit = f"{request.prompt.strip()} " if 0 < len(request.prompt.strip()) < _UNIT else "word "
+    return replace(request, prompt=unit * math.ceil(int(demand) / len(unit.split())))
 
 
 def _capability_scenes(promises: Promises, atlas: Atlas) -> SearchStrategy[Sequence[Scene]]:
@@ -194,7 +198,9 @@ def _capability_scenes(promises: Promises, atlas: Atlas) -> SearchStrategy[Seque
 
     outage = Fails(FAULTS_BY_CLASS["unavailable"][0])
 
-    def build(way: Way, demands: tuple[str | int, ...], failing: int) -> Sequence[Scene]:
+    demands = _demands(promises)
+
+    def build(way: Way, failing: int) -> Sequence[Scene]:
         script = Script(candidates=((outage,),) * failing)
         return [
             one(
@@ -206,7 +212,7 @@ def _capability_scenes(promises: Promises, atlas: Atlas) -> SearchStrategy[Seque
             for demand in demands
         ]
 
-    return st.builds(build, ways(promises, atlas), shrinkable(_demands(promises)), st.integers(0, 2))
+    return st.builds(build, ways(promises, atlas), st.integers(0, 2)) if demands else st.nothing()
 
 
 def _capability(promises: Promises, trial: Trial) -> Violation | None:
@@ -220,12 +226,19 @@ def _capability(promises: Promises, trial: Trial) -> Violation | None:
             able = [name for name in _alternatives(promises, played.only, call) if _serves(call, limits.get(name))]
             if able:
                 return Violation(
-                    expected=f"a candidate that can serve the request, such as {able[0]}",
+                    expected=_instead(able, played.only),
                     seen=f"{call.model} was asked, which {lacks}",
                     counts={call.number: lacks},
                     play=played,
                 )
     return None
+
+
+def _instead(able: Sequence[str], ask: SeenAsk) -> str:
+    left = [name for name in able if name not in ask.models]
+    if left:
+        return f"a candidate that can serve the request, such as {left[0]}"
+    return f"an error, since {' and '.join(dict.fromkeys(able))}, which can serve the request, had failed"
 
 
 def _alternatives(promises: Promises, ask: SeenAsk, call: SeenCall) -> Iterator[str]:
@@ -277,7 +290,8 @@ register(
         advice="filter the candidates by what the request needs before the first one and before every fallback",
         scenes=_capability_scenes,
         judge=_capability,
-        examples=0.6,
+        examples=0.5,
+        each=True,
         idle="no candidate lacks anything that requests could need; streams count where `streams` is promised",
     )
 )

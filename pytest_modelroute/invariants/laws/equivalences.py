@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_modelroute.errors import PromiseError
 from pytest_modelroute.invariants.law import Law, Violation, register
-from pytest_modelroute.invariants.laws._choices import decided, shrinkable
+from pytest_modelroute.invariants.laws._choices import decided
 from pytest_modelroute.invariants.promises import Promises, Rewrite
 from pytest_modelroute.invariants.requests import RoutingRequest
 from pytest_modelroute.invariants.rewrites import apply, harder
@@ -22,11 +22,19 @@ if TYPE_CHECKING:
     from pytest_modelroute.invariants.atlas import Atlas
 
 _AS_WRITTEN: Final = "as written"
-_NEUTRAL: Final = "with a word that means nothing"
+_NEUTRAL: Final = "naming nothing"
 
 
-def _prompts(promises: Promises, atlas: Atlas) -> SearchStrategy[str]:
-    """Texts that lie where rules of routers do: around their words, and at the lengths where their routes change."""
+def _prompts(promises: Promises, atlas: Atlas, *, before: Sequence[int]) -> SearchStrategy[str]:
+    """
+    Texts that lie where rules of routers do: with their words, and at the lengths where their routes change.
+
+    Args:
+        promises: Those of the class.
+        atlas: What was seen of the router.
+        before: How many characters before such a length.
+
+    """
     from hypothesis import strategies as st
 
     from pytest_modelroute.invariants.texts import around, filler, queries
@@ -34,11 +42,12 @@ def _prompts(promises: Promises, atlas: Atlas) -> SearchStrategy[str]:
     known = [way.request.prompt for ways in atlas.ways.values() for way in ways]
     parts = [queries(promises), *([st.sampled_from(known)] if known else [])]
     words = atlas.keywords or atlas.vocabulary
-    parts += [around(words)] if words else []
+    if words:
+        parts += [st.sampled_from(words).map(lambda word: f"Please {word} this."), around(words)]
     if atlas.boundaries:
-        before = st.sampled_from((0, 1, 2, 3, 5, 8, -1, 20, 50))
         at = st.sampled_from(atlas.boundaries)
-        parts.append(st.builds(lambda length, less: filler(max(1, length - less)), at, before))
+        text = st.builds(lambda length, less: filler(max(1, length - less)), at, st.sampled_from(before))
+        parts += [text, text]
     return st.one_of(*parts).filter(lambda prompt: bool(prompt.strip()))
 
 
@@ -59,16 +68,16 @@ def _equivalence_scenes(promises: Promises, atlas: Atlas) -> SearchStrategy[Sequ
 
     from pytest_modelroute.invariants.strategies import labels, steps
 
-    def build(prompt: str, label: str | None, step: str | None, rewrites: tuple[Rewrite, ...]) -> Sequence[Scene]:
+    def build(prompt: str, label: str | None, step: str | None) -> Sequence[Scene]:
         scenes = [one(RoutingRequest(prompt=prompt, step=step), label=label, name=_AS_WRITTEN)]
-        for rewrite in rewrites:
+        for rewrite in promises.equivalences:
             other = _rewritten("equivalences", rewrite, prompt, apply(rewrite, prompt))
             if other != prompt:
                 scenes.append(one(RoutingRequest(prompt=other, step=step), label=label, name=_name(rewrite)))
         return scenes
 
     return st.builds(
-        build, _prompts(promises, atlas), labels(promises), steps(promises), shrinkable(promises.equivalences)
+        build, _prompts(promises, atlas, before=(1, 2, 3, 4, 5, 6, 8, 0)), labels(promises), steps(promises)
     )
 
 
@@ -91,6 +100,8 @@ def _equivalence(promises: Promises, trial: Trial) -> Violation | None:
             return Violation(
                 expected=f"{first.head}, as for the text {trial[0].scene.name}",
                 seen=f"{other.head} for the same text {played.scene.name}",
+                play=played,
+                beside=trial[0],
             )
     return None
 
@@ -108,6 +119,7 @@ register(
         ),
         scenes=_equivalence_scenes,
         judge=_equivalence,
+        each=True,
     )
 )
 
@@ -150,26 +162,29 @@ def _override_scenes(promises: Promises, atlas: Atlas) -> SearchStrategy[Sequenc
     from pytest_modelroute.invariants.strategies import ways
     from pytest_modelroute.invariants.texts import neutral
 
-    def build(way: Way, form: str, names: tuple[str, ...]) -> Sequence[Scene]:
+    def build(way: Way, form: str) -> Sequence[Scene]:
         scenes: list[Scene] = []
         for name in names:
-            for said, scene in ((name, f"naming {name}"), (neutral(name), _NEUTRAL)):
+            for said, scene in ((neutral(name), _NEUTRAL), (name, f"naming {name}")):
                 prompt = form.format(prompt=way.request.prompt.strip(), name=said)
                 request = RoutingRequest(prompt=prompt, step=way.request.step)
                 scenes.append(one(request, label=way.label, name=scene))
         return scenes
 
+    names = _names(promises, atlas)
     free = ways(promises, atlas).filter(lambda way: way.request.category is None)
-    return st.builds(build, free, st.sampled_from(_INSTRUCTIONS), shrinkable(_names(promises, atlas)))
+    return st.builds(build, free, st.sampled_from(_INSTRUCTIONS))
 
 
 def _override(promises: Promises, trial: Trial) -> Violation | None:
     del promises
-    for named, unnamed in list(pairwise(trial))[::2]:
+    for unnamed, named in list(pairwise(trial))[::2]:
         if _comparable(named.only, unnamed.only) and named.only.head != unnamed.only.head:
             return Violation(
-                expected=f"{unnamed.only.head}, as for the same text {unnamed.scene.name} of the same length",
+                expected=f"{unnamed.only.head}, as for the same text with a word as long that means nothing",
                 seen=f"{named.only.head} for the text {named.scene.name}",
+                play=named,
+                beside=unnamed,
             )
     return None
 
@@ -185,7 +200,8 @@ register(
         advice="do not look for names of tiers or labels in the prompt; read the classifier's answer, and nothing else",
         scenes=_override_scenes,
         judge=_override,
-        examples=0.6,
+        each=True,
+        examples=0.3,
     )
 )
 
@@ -195,14 +211,14 @@ def _monotone_scenes(promises: Promises, atlas: Atlas) -> SearchStrategy[Sequenc
 
     from pytest_modelroute.invariants.strategies import labels, steps
 
-    def build(prompt: str, label: str | None, step: str | None, parts: tuple[Rewrite, ...]) -> Sequence[Scene]:
+    def build(prompt: str, label: str | None, step: str | None) -> Sequence[Scene]:
         scenes = [one(RoutingRequest(prompt=prompt, step=step), label=label, name=_AS_WRITTEN)]
-        for part in parts:
+        for part in promises.monotone:
             other = _rewritten("monotone", part, prompt, harder(part, prompt))
             scenes.append(one(RoutingRequest(prompt=other, step=step), label=label, name="made harder"))
         return scenes
 
-    return st.builds(build, _prompts(promises, atlas), labels(promises), steps(promises), shrinkable(promises.monotone))
+    return st.builds(build, _prompts(promises, atlas, before=(1, 5, 20, 40, 60, 0)), labels(promises), steps(promises))
 
 
 def _monotone(promises: Promises, trial: Trial) -> Violation | None:
@@ -216,6 +232,8 @@ def _monotone(promises: Promises, trial: Trial) -> Violation | None:
             return Violation(
                 expected=f"{first.head} or a stronger tier, as for the text {trial[0].scene.name}",
                 seen=f"{played.only.head}, a weaker one, for the same text {played.scene.name}",
+                play=played,
+                beside=trial[0],
             )
     return None
 
@@ -231,5 +249,6 @@ register(
         advice="look for rules that go by one word, or by a range of lengths, and come before the others",
         scenes=_monotone_scenes,
         judge=_monotone,
+        each=True,
     )
 )

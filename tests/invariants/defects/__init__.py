@@ -1,0 +1,1 @@
+"""Routers with one realistic defect each, by family of laws."""
