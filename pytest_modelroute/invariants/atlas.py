@@ -229,7 +229,8 @@ def _collect(value: object, words: dict[str, None], home: str, *, depth: int) ->
 def _inside(value: Any, home: str) -> Iterable[object]:
     """What lies inside of a value of a module: constants of its functions, members of its classes, items."""
     if isinstance(value, staticmethod | classmethod | types.MethodType | property):
-        return (getattr(value, "__func__", None) or getattr(value, "fget", None),)
+        wrapper: Any = cast("Any", value)
+        return (getattr(wrapper, "__func__", None) or getattr(wrapper, "fget", None),)
     if isinstance(value, types.CodeType):
         return value.co_consts
     if isinstance(value, re.Pattern):

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -40,7 +41,7 @@ def read_promises(kind: type[Any]) -> Promises:
     if problems:
         raise PromiseError("\n".join(f"{name}: {problem}" for problem in problems))
     promises: Promises | None = None
-    read = {**_READ, "golden": lambda value: _golden(value, kind)}
+    read: dict[str, Any] = {**_READ, "golden": partial(_golden, kind)}
     try:
         promises = Promises(
             **{part: read[part](getattr(kind, part)) for part in NAMES if getattr(kind, part, None) is not None},
@@ -196,7 +197,7 @@ def _price(entry: Any) -> Price:
     return Price(**{part: Decimal(str(usd)) for part, usd in table.items()})
 
 
-def _golden(value: Any, kind: type[Any]) -> Any:
+def _golden(kind: type[Any], value: Any) -> Any:
     """Cases as they are given; a file's path from the folder of the class that names it. It is read when it is used."""
     if not isinstance(value, str | Path):
         return value

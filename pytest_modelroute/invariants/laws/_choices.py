@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from pytest_modelroute.invariants.promises import Promises
@@ -9,6 +10,11 @@ from pytest_modelroute.invariants.seen import SeenAsk
 
 _CRASHES: Final = (LookupError, AttributeError, TypeError, NameError, AssertionError, RecursionError)
 "Exceptions of a slip in code; no router says so that its budget is gone."
+
+
+def labels_of(promises: Promises) -> Mapping[str, str]:
+    """Label of the classifier -> tier; none where no classifier is declared."""
+    return promises.classifier.labels if promises.classifier is not None else {}
 
 
 def decided(promises: Promises) -> bool:

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_modelroute.invariants.law import Law, Violation, register
-from pytest_modelroute.invariants.laws._choices import ended, excused, reached
+from pytest_modelroute.invariants.laws._choices import ended, excused, labels_of, reached
 from pytest_modelroute.invariants.promises import Promises
 from pytest_modelroute.invariants.requests import RoutingRequest
 from pytest_modelroute.invariants.scenes import Act, Ask, Fails, Good, Scene, Script, one
@@ -27,11 +27,6 @@ _WORD: Final = re.compile(r"[^\W\d_][\w -]*")
 "A label that is a word: others, such as JSON or a number, have no other case and are part of no longer word."
 _SIGNS: Final = " \t\n.,;:!?\"'`*()[]<>#-"
 "What stands around a label without changing it."
-
-
-def _labels(promises: Promises) -> Mapping[str, str]:
-    """Label -> tier, for the laws that are bound by a classifier."""
-    return promises.classifier.labels if promises.classifier else {}
 
 
 def _classified(ask: SeenAsk) -> bool:
@@ -83,7 +78,7 @@ def _meant(labels: Mapping[str, str], answer: str) -> tuple[set[str], bool]:
 def _labels_scenes(promises: Promises, atlas: Atlas) -> SearchStrategy[Sequence[Scene]]:
     from hypothesis import strategies as st
 
-    groups = [group for label in _labels(promises) for group in _forms(label)]
+    groups = [group for label in labels_of(promises) for group in _forms(label)]
 
     def build(request: RoutingRequest, answers: Sequence[str]) -> Sequence[Scene]:
         unknown = [one(request, label=_UNKNOWN, name="answered what is no label")] if promises.safe_tier is None else []
@@ -105,7 +100,7 @@ def _judge_labels(promises: Promises, trial: Trial) -> Violation | None:
         ask = played.only
         if ask is unknown or not _classified(ask) or excused(promises, ask):
             continue
-        tiers, bare = _meant(_labels(promises), ask.ask.label or "")
+        tiers, bare = _meant(labels_of(promises), ask.ask.label or "")
         if any(reached(ask, tier) for tier in tiers) or (not bare and _is_lost(promises, ask, unknown)):
             continue
         return Violation(
@@ -156,7 +151,7 @@ register(
 
 def _unreadable(promises: Promises) -> list[str]:
     """Answers that name no label: empty, unknown, verbose, cut off, two at once."""
-    labels = _labels(promises)
+    labels = labels_of(promises)
     known = {label.casefold() for label in labels}
     away = [label for label, tier in labels.items() if tier != promises.safe_tier] or list(labels)
     found = ["", "  \n", _UNKNOWN, "I cannot tell."]
@@ -264,7 +259,7 @@ def _overhead_scenes(promises: Promises, atlas: Atlas) -> SearchStrategy[Sequenc
         request = RoutingRequest(prompt=prompt, step=step)
         return [
             Scene(acts=(Act(asks=(Ask(request=request, label=label),), script=script),), name=f"labelled {label}")
-            for label in _labels(promises)
+            for label in labels_of(promises)
         ]
 
     return st.builds(build, st.sampled_from(("Where is my order?", _LETTER[:300], _LETTER)), steps(promises))

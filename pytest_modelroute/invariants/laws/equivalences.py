@@ -45,9 +45,8 @@ def _prompts(promises: Promises, atlas: Atlas, *, before: Sequence[int]) -> Sear
     if words:
         parts += [st.sampled_from(words).map(lambda word: f"Please {word} this."), around(words)]
     if atlas.boundaries:
-        at = st.sampled_from(atlas.boundaries)
-        text = st.builds(lambda length, less: filler(max(1, length - less)), at, st.sampled_from(before))
-        parts += [text, text]
+        lengths = sorted({max(1, length - less) for length in atlas.boundaries for less in before})
+        parts += [st.sampled_from(lengths).map(filler)] * 2
     return st.one_of(*parts).filter(lambda prompt: bool(prompt.strip()))
 
 

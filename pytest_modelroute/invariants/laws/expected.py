@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from pytest_modelroute.errors import PromiseError
 from pytest_modelroute.invariants.law import Law, Violation, register
-from pytest_modelroute.invariants.laws._choices import ended, excused, reached
+from pytest_modelroute.invariants.laws._choices import ended, excused, labels_of, reached
 from pytest_modelroute.invariants.promises import Promises
 from pytest_modelroute.invariants.requests import RoutingRequest
 from pytest_modelroute.invariants.scenes import Scene, one
@@ -63,8 +63,7 @@ def _wished(promises: Promises, request: RoutingRequest) -> str | None:
 
 def _label_elsewhere(promises: Promises, tier: str | None) -> str | None:
     """A label that leads to another tier, should the classifier be asked all the same."""
-    labels = promises.classifier.labels if promises.classifier else {}
-    return next((label for label, leads in labels.items() if leads != tier), None)
+    return next((label for label, leads in labels_of(promises).items() if leads != tier), None)
 
 
 def _explicit(promises: Promises, trial: Trial) -> Violation | None:
@@ -159,7 +158,7 @@ def _request(inputs: Any, step: str | None) -> RoutingRequest:
         table = cast("Mapping[str, Any]", inputs)
         known = {name: value for name, value in table.items() if name in RoutingRequest.__dataclass_fields__}
         if "prompt" in known:
-            return RoutingRequest(**{"step": step, **known})
+            return RoutingRequest(**cast("dict[str, Any]", {"step": step, **known}))
         inputs = next((value for value in table.values() if isinstance(value, str)), str(table))
     return RoutingRequest(prompt=inputs if isinstance(inputs, str) else str(inputs), step=step)
 
@@ -170,11 +169,10 @@ def _golden_scenes(promises: Promises, atlas: Atlas) -> SearchStrategy[Sequence[
     from pytest_modelroute.invariants.strategies import first_step
 
     del atlas
-    labels = promises.classifier.labels if promises.classifier else {}
     scenes: list[Scene] = []
     for case in _cases(promises).values():
         expected = _expected(promises, case)
-        label = next((label for label, tier in labels.items() if tier in expected), None)
+        label = next((label for label, tier in labels_of(promises).items() if tier in expected), None)
         scenes.append(one(_request(case.inputs, first_step(promises)), label=label, name=f"{_GOLDEN}{case.id}"))
     return st.just(scenes)
 
