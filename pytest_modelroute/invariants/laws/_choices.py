@@ -24,7 +24,19 @@ def decided(promises: Promises) -> bool:
 
 def reached(ask: SeenAsk, model: str | None) -> bool:
     """Whether a model was chosen: asked first, or the one that answered (a classifier may be asked twice before)."""
+    if model is not None and unlike(ask):
+        return model in {call.model for call in ask.calls}
     return model is not None and model in (ask.head, ask.route)
+
+
+def unlike(ask: SeenAsk) -> bool:
+    """
+    Whether a request ended well, with no call that counts as an answer.
+
+    Where the classifier's model answers requests too, and its calls for both look alike, a request that was not
+    classified at all looks as if it had only been that.
+    """
+    return ask.error is None and not ask.answering
 
 
 def excused(promises: Promises, ask: SeenAsk) -> bool:

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_modelroute.invariants.law import Law, Violation, register
-from pytest_modelroute.invariants.laws._choices import ended, excused, labels_of, reached
+from pytest_modelroute.invariants.laws._choices import ended, excused, labels_of, reached, unlike
 from pytest_modelroute.invariants.promises import Promises
 from pytest_modelroute.invariants.requests import RoutingRequest
 from pytest_modelroute.invariants.scenes import Act, Ask, Fails, Good, Scene, Script, one
@@ -31,7 +31,7 @@ _SIGNS: Final = " \t\n.,;:!?\"'`*()[]<>#-"
 
 def _classified(ask: SeenAsk) -> bool:
     """Whether the classifier was asked at all: a rule, a step's own model or a cache may have come before it."""
-    return any(call.role == "classifier" for call in ask.calls)
+    return not unlike(ask) and any(call.role == "classifier" for call in ask.calls)
 
 
 def _asked(promises: Promises, atlas: Atlas) -> SearchStrategy[RoutingRequest]:
