@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
+from inspect import signature
 from typing import Any, cast
 
 from pytest_modelroute import faults
@@ -36,11 +37,14 @@ def _fault(fault: Fault) -> str:
         return f"faults.{fault.name}({getattr(fault, _NEEDS[fault.name])!r})"
     made = getattr(faults, fault.name)()
     changed = [
-        f"{part.name}={getattr(fault, part.name)!r}"
+        (part.name, f"{part.name}={getattr(fault, part.name)!r}")
         for part in fields(fault)
         if getattr(fault, part.name) != getattr(made, part.name)
     ]
-    return f"faults.{fault.name}({', '.join(changed)})"
+    taken = signature(getattr(faults, fault.name)).parameters
+    code = f"faults.{fault.name}({', '.join(said for name, said in changed if name in taken)})"
+    others = [said for name, said in changed if name not in taken]
+    return f"replace({code}, {', '.join(others)})" if others else code
 
 
 _NEEDS: Mapping[str, str] = {"another_model": "model", "slow_first_token": "first_token_s"}

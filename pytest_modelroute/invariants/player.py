@@ -80,7 +80,7 @@ class ScenePlayer:
     def begin(self, act: Act, cases: Sequence[str]) -> None:
         """The requests of an act are about to be made, under these case labels."""
         for ask, case in zip(act.asks, cases, strict=True):
-            self._states[case] = AskState(ask=ask, script=act.script)
+            self._states[case] = AskState(ask=ask, script=ask.script or act.script)
 
     def answer(self, call: ProviderCall, language: Language, *, strict: bool) -> Answer:
         """The answer to a call."""

@@ -94,6 +94,8 @@ class Ask:
     "After how many chunks the caller closes a stream; None for reading it to its end."
     router: int = 0
     "Which router is asked: another number is another one from `make_router`, built when it is first asked."
+    script: Script | None = None
+    "How the providers behave to this request alone; as the act says where left out."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Final
 
 from pytest_modelroute.invariants.pasting import code_of, names_in
-from pytest_modelroute.invariants.scenes import Act, Ask, Behaviour, Fails, Good
+from pytest_modelroute.invariants.scenes import Ask, Behaviour, Fails, Good, Script
 from pytest_modelroute.invariants.search import Finding
 from pytest_modelroute.invariants.seen import Played, SeenAsk, SeenCall
 
@@ -65,7 +65,8 @@ def example(plays: Sequence[Played]) -> Iterator[str]:
             lead = f"{prefix}{', '.join(moments)}{': ' if moments else ''}"
             for ask in act.asks:
                 yield lead + describe_ask(ask)
-            yield from (f"{' ' * len(prefix)}{line}" for line in _describe_script(act))
+                yield from (f"{' ' * len(prefix)}{line}" for line in _describe_script(ask.script))
+            yield from (f"{' ' * len(prefix)}{line}" for line in _describe_script(act.script))
 
 
 def describe_ask(ask: Ask) -> str:
@@ -94,17 +95,19 @@ def _shortened(prompt: str) -> str:
     return f"{prompt[: _PROMPT - _TAIL]!r} ... {prompt[-_TAIL:]!r} ({len(prompt)} characters)"
 
 
-def _describe_script(act: Act) -> Iterator[str]:
+def _describe_script(script: Script | None) -> Iterator[str]:
+    if script is None:
+        return
     ordinals = ("the first candidate", "the second candidate", "the third candidate", "the fourth candidate")
-    rows = [*zip(ordinals, act.script.candidates, strict=False), *act.script.models.items()]
+    rows = [*zip(ordinals, script.candidates, strict=False), *script.models.items()]
     for who, row in rows:
         if row:
             yield f"  {who}: {', then '.join(map(describe_behaviour, row))}"
-    label = act.script.label
+    label = script.label
     if label is not None:
         yield f"  the classifier: {describe_behaviour(label) if isinstance(label, Fails) else repr(label)}"
-    if act.script.good != Good():
-        yield f"  everybody else: {describe_behaviour(act.script.good)}"
+    if script.good != Good():
+        yield f"  everybody else: {describe_behaviour(script.good)}"
 
 
 def describe_behaviour(behaviour: Behaviour) -> str:
@@ -172,6 +175,7 @@ def describe_outcome(ask: SeenAsk) -> str:
 _IMPORTS: Final = {
     "datetime.datetime(": "import datetime",
     "Decimal(": "from decimal import Decimal",
+    "replace(faults.": "from dataclasses import replace",
     "faults.": "from pytest_modelroute import faults",
 }
 "What a pasted scene may use -> its import."
