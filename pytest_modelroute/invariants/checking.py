@@ -44,6 +44,7 @@ def check_law(
     profile: str = "ci",
     seed: int = 0,
     surroundings: Surroundings | None = None,
+    smallest: bool = True,
 ) -> Finding:
     """
     Try one law of a class.
@@ -54,6 +55,7 @@ def check_law(
         profile: quick, ci or thorough.
         seed: Another one tries other examples.
         surroundings: Prices, hosts and folders of the project.
+        smallest: Whether an example that breaks it is made small, rather than taken as it comes.
 
     Raises:
         PromiseError: The class, or the law, is none.
@@ -65,7 +67,7 @@ def check_law(
         fresh = kind not in _atlases
         atlas = atlas_of(kind, promises, stage)
         try:
-            finding = search(law, stage, promises, atlas, profile=profile, seed=seed)
+            finding = search(law, stage, promises, atlas, profile=profile, seed=seed, smallest=smallest)
         except Hangs as error:
             raise SubjectError(str(error)) from None
         return replace(finding, notes=tuple(_notes(kind, atlas, stage.noise)) if fresh else ())

@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from pytest_modelroute.invariants.requests import RoutingRequest
 from pytest_modelroute.providers.exchange import ToolCall, Usage
-from pytest_modelroute.wire.faults import AnyFault
+from pytest_modelroute.wire.faults import Fault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class Good:
 class Fails:
     """A fault of `pytest_modelroute.faults`, after so many seconds."""
 
-    fault: AnyFault
+    fault: Fault
     latency: float = 0.1
 
 

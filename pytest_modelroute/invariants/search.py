@@ -73,9 +73,20 @@ def _trial(stage: Stage, scenes: Sequence[Scene], found: _Found, *, endless: boo
     return None if not endless and any(played.endless for played in trial) else trial
 
 
-def search(law: Law, stage: Stage, promises: Promises, atlas: Atlas, *, profile: str = "ci", seed: int = 0) -> Finding:
+def search(
+    law: Law,
+    stage: Stage,
+    promises: Promises,
+    atlas: Atlas,
+    *,
+    profile: str = "ci",
+    seed: int = 0,
+    smallest: bool = True,
+) -> Finding:
     """
     Try a law on as many examples as the profile says; the same seed tries the same ones.
+
+    An example that breaks it is made `smallest`, which takes several times as long as finding one.
 
     Raises:
         SubjectError: The router cannot be built or asked.
@@ -97,7 +108,7 @@ def search(law: Law, stage: Stage, promises: Promises, atlas: Atlas, *, profile:
         derandomize=False,
         report_multiple_bugs=False,
         suppress_health_check=checks,
-        phases=(Phase.generate, Phase.shrink),
+        phases=(Phase.generate, Phase.shrink) if smallest else (Phase.generate,),
         verbosity=Verbosity.quiet,
     )
     @given(law.scenes(promises, atlas))
