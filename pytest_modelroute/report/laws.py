@@ -32,11 +32,11 @@ def _lines_of(laws: list[dict[str, Any]]) -> Iterator[str]:
         if names:
             parts.append(f"{len(names)} {word} ({', '.join(names)})")
     yield f"{laws[0]['name']}: {'; '.join(parts)}"
-    missing = laws[0]["unpromised"]
+    missing = sorted(laws[0]["unpromised"].items(), key=lambda entry: -len(entry[1]))
     if missing:
-        said = [f"no {promise}: {_count(len(names), 'law')}" for promise, names in missing.items()]
-        total = sum(len(names) for names in missing.values())
-        yield f"  promises {'; '.join(said)} not checked ({total} in all; docs/laws.md says what each needs)"
+        first, *others = [f"no {promise}: {len(names)}" for promise, names in missing]
+        total = sum(len(names) for _, names in missing)
+        yield f"  promises {'; '.join([f'{first} laws not checked', *others])} ({total} in all, see docs/laws.md)"
 
 
 def _count(number: int, what: str) -> str:
