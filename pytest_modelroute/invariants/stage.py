@@ -96,9 +96,7 @@ class Stage:
         Play a scene.
 
         Raises:
-            SubjectError: The router cannot be built or asked.
-            NeverEnds: It waits for what never comes.
-            EndlessCalls: It makes provider calls without end.
+            SubjectError: The router cannot be built or asked, or goes on for ever whatever ends it.
             Hangs: It blocks the process.
 
         """
@@ -110,6 +108,11 @@ class Stage:
                     with asyncio.Runner() as runner:
                         return runner.run(self._aplay(scene))
                 return self._play(scene)
+        except _ENDLESS as error:
+            raise SubjectError(
+                f"{self._name}: the router goes on for ever, and swallows what would end it (except BaseException, or "
+                f"a bare except?): {error}"
+            ) from None
         finally:
             random.setstate(state)
 
@@ -154,7 +157,8 @@ class Stage:
     def _ask_all(self, routers: Mapping[int, Any], notes: Sequence[Notes]) -> None:
         if not notes:
             return
-        if len(notes) == 1 and not notes[0].ask.at:
+        if len(notes) == 1:
+            self._lab.clock.advance(notes[0].ask.at)
             self._lab.wire.running = Label(case=notes[0].case)
             self._do(routers[notes[0].ask.router], notes[0])
             return
@@ -296,7 +300,7 @@ class Stage:
                 yield
         except (*_ENDLESS, NoSuchForm, KeyboardInterrupt):
             raise
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - what a router raises is what is judged
+        except (Exception, asyncio.CancelledError, SystemExit) as error:  # noqa: BLE001 - what it raises is judged
             if isinstance(error, asyncio.CancelledError) and notes.outcome == "cancelled":
                 notes.error = None
             else:

@@ -12,11 +12,15 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
-from pytest_modelroute.wire.places import is_users, short_path
+from pytest_modelroute.wire.places import is_ours, is_users, short_path
+from pytest_modelroute.wire.timeline import NANO
+from pytest_modelroute.wire.virtual_time import real_monotonic_ns
 
 PATIENCE_S = 10.0
 "Seconds of real time; virtual time passes at once, so that only code that blocks the process takes so long."
 _AGAIN_S: Final = 0.5
+"Until it rings again, for code that swallowed the first ring."
+_SOON_S: Final = 0.001
 
 
 class Hangs(BaseException):
@@ -42,23 +46,40 @@ def watched(what: str) -> Generator[None]:
 
 @contextmanager
 def _by_signal(what: str, seconds: float) -> Generator[None]:
-    def ring(_number: int, frame: FrameType | None) -> None:
-        raise Hangs(_message(what, seconds, frame))
+    rung = 0
+    over = False
 
-    before = signal.signal(signal.SIGALRM, ring)
-    left, every = signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN_S)
-    try:
+    def ring(_number: int, frame: FrameType | None) -> None:
+        nonlocal rung
+        rung += 1
+        # What is cleared up after the first ring may take its time; code that swallowed it is rung again.
+        if not over and (rung == 1 or _is_in_users(frame)):
+            raise Hangs(_message(what, seconds, frame))
+
+    left, every = signal.getitimer(signal.ITIMER_REAL)
+    if 0 < left < seconds:  # a time limit from elsewhere, which comes sooner than ours
         yield
+        return
+    start = real_monotonic_ns()
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN_S)
+    try:
+        try:
+            yield
+        finally:
+            over = True
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-        if left:  # of a time limit that the test has from elsewhere
-            signal.setitimer(signal.ITIMER_REAL, left, every)
+        if left:  # it goes on as if nobody had used the timer meanwhile
+            signal.setitimer(signal.ITIMER_REAL, max(_SOON_S, left - (real_monotonic_ns() - start) / NANO), every)
 
 
 @contextmanager
 def _by_thread(what: str, seconds: float) -> Generator[None]:
     thread = threading.get_ident()
+    lock = threading.Lock()
+    over = False
 
     class Rang(Hangs):
         def __init__(self) -> None:
@@ -67,8 +88,10 @@ def _by_thread(what: str, seconds: float) -> Generator[None]:
     said = [""]
 
     def ring() -> None:
-        said[0] = _message(what, seconds, frames_of(thread))
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(Rang))
+        with lock:
+            if not over:
+                said[0] = _message(what, seconds, frames_of(thread))
+                _raise_in(thread, Rang)
 
     timer = threading.Timer(seconds, ring)
     timer.daemon = True
@@ -77,6 +100,25 @@ def _by_thread(what: str, seconds: float) -> Generator[None]:
         yield
     finally:
         timer.cancel()
+        with lock:
+            over = True
+            _raise_in(thread, None)  # one that was not delivered would come at some later line
+
+
+def _raise_in(thread: int, error: type[BaseException] | None) -> None:
+    """Let a thread raise an exception as soon as it runs; None takes back one that it has not raised yet."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(thread), None if error is None else ctypes.py_object(error)
+    )
+
+
+def _is_in_users(frame: FrameType | None) -> bool:
+    """Whether code of the user's is what runs, or waits, and no code of ours in its stead."""
+    while frame is not None and not is_ours(frame.f_code.co_filename):
+        if is_users(frame.f_code.co_filename):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def frames_of(thread: int | None) -> FrameType | None:
@@ -91,7 +133,7 @@ def _message(what: str, seconds: float, frame: FrameType | None) -> str:
 
 def stack_of(frame: FrameType | None) -> str:
     """The frames of the user's own code, outermost first, and the innermost one whosever it is."""
-    frames = traceback.extract_stack(frame)
+    frames = [] if frame is None else [*traceback.extract_stack(frame)]
     chosen = [entry for entry in frames if is_users(entry.filename)]
     if frames and frames[-1] not in chosen:
         chosen.append(frames[-1])

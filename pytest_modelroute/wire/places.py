@@ -22,6 +22,11 @@ def is_users(file: str) -> bool:
     return not file.startswith(_LIBRARIES) and "site-packages" not in file
 
 
+def is_ours(file: str) -> bool:
+    """Whether a file is of this package."""
+    return file.startswith(_OURS)
+
+
 def short_path(file: str) -> str:
     """The path as a person would type it from here."""
     try:
