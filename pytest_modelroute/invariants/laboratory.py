@@ -174,11 +174,15 @@ class Providers:
         return httpx.AsyncClient(**options) if asynchronous else httpx.Client(**options)
 
 
+_contexts: Final[dict[str, ssl.SSLContext]] = {}
+"By what they were made of: a process has few."
+
+
 @contextmanager
 def _shared_ssl() -> Generator[None]:
     """Make each SSL context once: nothing is ever sent over one here, and making one takes longer than a scene."""
     original = ssl.create_default_context
-    made: dict[str, ssl.SSLContext] = {}
+    made = _contexts
 
     def create(*args: Any, **options: Any) -> ssl.SSLContext:
         key = repr((args, sorted(options.items(), key=lambda item: item[0])))

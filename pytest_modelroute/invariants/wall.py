@@ -30,13 +30,12 @@ class WallClock:
 
     def scan(self) -> None:
         """Take in the modules that were imported since the last time."""
-        for name, module in list(sys.modules.items()):
-            if name in self._seen:
-                continue
+        for name in sys.modules.keys() - self._seen:
             self._seen.add(name)
+            module = sys.modules.get(name)
             file = getattr(module, "__file__", None)
             if isinstance(file, str) and is_users(file):
-                self._replace(module)
+                self._replace(vars(module))
 
     def stop(self) -> None:
         """Give the real ones back."""
@@ -45,8 +44,7 @@ class WallClock:
             namespace[name] = original
         self._seen.clear()
 
-    def _replace(self, module: ModuleType) -> None:
-        namespace = vars(module)
+    def _replace(self, namespace: dict[str, Any]) -> None:
         for name, value in list(namespace.items()):
             for original, stand_in in self._stand_ins:
                 if value is original:

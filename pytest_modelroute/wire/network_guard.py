@@ -42,6 +42,7 @@ class NetworkGuard:
 
     Attributes:
         refused: One message for each refused host and client.
+        connected: Whether any socket of this process was connected meanwhile, to whatever host.
 
     """
 
@@ -56,6 +57,7 @@ class NetworkGuard:
         """
         self._answering = answering
         self.refused: list[str] = []
+        self.connected = False
         self._allowed = {host.lower() for host in allowed}
         self._addresses: set[str] = set()
         self._originals: list[tuple[Any, str, Any]] = []
@@ -127,6 +129,7 @@ class NetworkGuard:
     def _guard_connect(self, original: Any) -> Any:
         def connect(sock: socket.socket, address: Any) -> Any:
             self._check_address(sock, address)
+            self.connected = True
             return original(sock, address)
 
         return connect
