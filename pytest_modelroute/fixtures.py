@@ -110,10 +110,9 @@ def routing_laws(request: pytest.FixtureRequest) -> Callable[[type[Any], str], N
             verdict = run.check(kind, law)
         except our_errors() as error:
             raise pytest.fail.Exception(str(error), pytrace=False) from None
-        for note in run.notes:
-            _warn(item, note)
-        if verdict.action == "fail":
-            raise pytest.fail.Exception(verdict.message, pytrace=False)
+        errors = [note for note in run.notes if not _warn(item, note)]
+        if verdict.action == "fail" or (errors and verdict.action == "pass"):
+            raise pytest.fail.Exception(verdict.message or "\n\n".join(errors), pytrace=False)
         if verdict.action == "skip":
             pytest.skip(verdict.message)
         if verdict.action == "xfail":

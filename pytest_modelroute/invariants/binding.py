@@ -10,7 +10,7 @@ from pytest_modelroute.errors import PromiseError
 from pytest_modelroute.invariants.attributes import note_values
 from pytest_modelroute.invariants.declared import read_promises
 from pytest_modelroute.invariants.harness import ALWAYS
-from pytest_modelroute.invariants.law import Law, all_laws
+from pytest_modelroute.invariants.law import Law, all_laws, promised
 from pytest_modelroute.invariants.promises import Promises
 
 
@@ -69,18 +69,20 @@ def law_named(kind: type[Any], law_id: str) -> Law:
         raise PromiseError(f"{kind.__name__}: there is no law {law_id!r}; {hint}")
     law = laws[law_id]
     if not law.binds(promises_of(kind)):
-        needs = " and ".join(law.needs)
-        raise PromiseError(f"{kind.__name__}: the law {law_id!r} is not checked, since the class promises no {needs}")
+        raise PromiseError(f"{kind.__name__}: the law {law_id!r} is not checked, {_why_not(law, promises_of(kind))}")
     return law
+
+
+def _why_not(law: Law, promises: Promises) -> str:
+    missing = [name for name in law.needs if not promised(promises, name)]
+    return f"since the class promises no {' and '.join(missing)}" if missing else "as its other promises rule it out"
 
 
 def unpromised(promises: Promises) -> dict[str, list[str]]:
     """Promise -> the laws that are not checked, since it was not made."""
-    from pytest_modelroute.invariants.law import promised
-
     found: dict[str, list[str]] = {}
     for law in all_laws().values():
-        if law.binds(promises):
+        if law.binds(promises) or not law.needs:  # one of every router is ruled out by another promise alone
             continue
         missing = [name for name in law.needs if not promised(promises, name)]
         found.setdefault(missing[0] if missing else "more than one candidate", []).append(law.id)
@@ -96,7 +98,7 @@ def _wrong_violations(kind: type[Any], promises: Promises) -> Iterator[str]:
             hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(laws)}"
             yield f"{where}: there is no law {law_id!r}; {hint}"
         elif not laws[law_id].binds(promises):
-            yield f"{where}: {law_id!r} is not checked, since the class promises no {' and '.join(laws[law_id].needs)}"
+            yield f"{where}: {law_id!r} is not checked, {_why_not(laws[law_id], promises)}"
         if not isinstance(reason, str) or not reason.strip():
             yield f"{where}[{law_id!r}]: why it is known was expected, with a link"
 
