@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
-_TEXTS: Final = ("text", "output_text", "content", "output", "response", "answer", "data", "delta")
+_TEXTS: Final = ("text", "output_text", "content", "output", "response", "answer", "data", "delta", "parts")
+_SAID: Final = ("message", "delta", "text", "content")
+"Where a choice or candidate has what it says."
 _DEPTH: Final = 6
 
 
@@ -24,9 +26,11 @@ def text_of(answer: object, *, depth: int = 0) -> str:
         parts = cast("Sequence[object]", answer)
         return "".join(text_of(part, depth=depth + 1) for part in parts)
     choices = _get(answer, "choices")
+    choices = choices or _get(answer, "candidates")
     if isinstance(choices, Sequence) and choices:
         first: object = cast("Sequence[object]", choices)[0]
-        return text_of(_get(first, "message") or _get(first, "delta") or _get(first, "text"), depth=depth + 1)
+        said = next((part for name in _SAID if (part := _get(first, name))), None)
+        return text_of(said, depth=depth + 1)
     for name in _TEXTS:
         value = _get(answer, name)
         if value is not None and not callable(value):
