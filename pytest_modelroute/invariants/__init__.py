@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytest_modelroute.invariants.harness import RoutingInvariants
+    from pytest_modelroute.invariants.laboratory import Providers
     from pytest_modelroute.invariants.promises import AgentPromise, BudgetPromise, Capability, Cascade, Classifier
     from pytest_modelroute.invariants.requests import RoutingRequest
     from pytest_modelroute.invariants.scenes import Act, Ask, Fails, Good, Scene, Script
@@ -25,6 +26,7 @@ __all__ = [
     "Classifier",
     "Fails",
     "Good",
+    "Providers",
     "RoutingInvariants",
     "RoutingRequest",
     "Scene",
@@ -41,6 +43,7 @@ _HOMES = {
     "Classifier": "promises",
     "Fails": "scenes",
     "Good": "scenes",
+    "Providers": "laboratory",
     "RoutingInvariants": "harness",
     "RoutingRequest": "requests",
     "Scene": "scenes",
