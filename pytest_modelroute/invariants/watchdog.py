@@ -21,6 +21,8 @@ PATIENCE_S = 10.0
 _AGAIN_S: Final = 0.5
 "Until it rings again, for code that swallowed the first ring."
 _SOON_S: Final = 0.001
+_MOST_IMPORTS: Final = 30
+"How often an import is given so long again: the library of a router may take seconds, and a busy machine minutes."
 
 
 class Hangs(BaseException):
@@ -48,9 +50,13 @@ def watched(what: str) -> Generator[None]:
 def _by_signal(what: str, seconds: float) -> Generator[None]:
     rung = 0
     over = False
+    imports = iter(range(_MOST_IMPORTS))
 
     def ring(_number: int, frame: FrameType | None) -> None:
         nonlocal rung
+        if _is_importing(frame) and next(imports, None) is not None:
+            signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN_S)
+            return
         rung += 1
         # What is cleared up after the first ring may take its time; code that swallowed it is rung again.
         if not over and (rung == 1 or _is_in_users(frame)):
@@ -79,7 +85,7 @@ def _by_signal(what: str, seconds: float) -> Generator[None]:
 def _by_thread(what: str, seconds: float) -> Generator[None]:
     thread = threading.get_ident()
     lock = threading.Lock()
-    over = False
+    over = threading.Event()
 
     class Rang(Hangs):
         def __init__(self) -> None:
@@ -87,21 +93,24 @@ def _by_thread(what: str, seconds: float) -> Generator[None]:
 
     said = [""]
 
-    def ring() -> None:
-        with lock:
-            if not over:
-                said[0] = _message(what, seconds, frames_of(thread))
-                _raise_in(thread, Rang)
+    def watch() -> None:
+        imports = iter(range(_MOST_IMPORTS))
+        while not over.wait(seconds):
+            frame = frames_of(thread)
+            if _is_importing(frame) and next(imports, None) is not None:
+                continue
+            with lock:
+                if not over.is_set():
+                    said[0] = _message(what, seconds, frame)
+                    _raise_in(thread, Rang)
+            return
 
-    timer = threading.Timer(seconds, ring)
-    timer.daemon = True
-    timer.start()
+    threading.Thread(target=watch, daemon=True).start()
     try:
         yield
     finally:
-        timer.cancel()
         with lock:
-            over = True
+            over.set()
             _raise_in(thread, None)  # one that was not delivered would come at some later line
 
 
@@ -110,6 +119,15 @@ def _raise_in(thread: int, error: type[BaseException] | None) -> None:
     ctypes.pythonapi.PyThreadState_SetAsyncExc(
         ctypes.c_ulong(thread), None if error is None else ctypes.py_object(error)
     )
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    """Whether what the stage plays is in the middle of an import."""
+    while frame is not None and frame.f_globals.get("__name__") != "pytest_modelroute.invariants.stage":
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _is_in_users(frame: FrameType | None) -> bool:

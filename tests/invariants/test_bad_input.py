@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
+from importlib import import_module
+from pathlib import Path
 from typing import Any, ClassVar
 
 import httpx
@@ -115,6 +118,30 @@ def test_a_factory_that_blocks_is_shown_where_it_hangs() -> None:
     said = said_of(Blocking)
     assert "Blocking: the router under test did not come back within 0.3 s of real time; it hangs here:" in said
     assert "threading.Event().wait()" in said
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("where", ["here", "in another thread"])
+def test_an_import_that_takes_long_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    """A library that takes seconds to import hangs nowhere, whoever keeps watch."""
+    (tmp_path / "a_large_library.py").write_text("import threading\nthreading.Event().wait(0.7)\n", "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "a_large_library", raising=False)
+
+    done: list[bool] = []
+
+    def work() -> None:
+        with watchdog.watched("the router under test"):
+            import_module("a_large_library")
+            done.append(True)
+
+    if where == "here":
+        work()
+    else:
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    assert done
 
 
 @pytest.mark.usefixtures("impatient")
