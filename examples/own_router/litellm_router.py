@@ -17,8 +17,8 @@ MODELS = {
 }
 
 
-def build() -> litellm.Router:
-    """A model rests for half a minute after a failure."""
+def build(*, cooldowns: bool = True) -> litellm.Router:
+    """Each model is asked twice at most, and rests for half a minute after a failure."""
     return litellm.Router(
         model_list=[
             {"model_name": group, "litellm_params": {"model": model, "max_retries": 0}}
@@ -28,6 +28,7 @@ def build() -> litellm.Router:
         num_retries=1,
         allowed_fails=0,
         cooldown_time=30,
+        disable_cooldowns=not cooldowns,
     )
 
 
