@@ -175,11 +175,12 @@ def _read_on(
 ) -> Routine[None]:
     """Read to the end of the body, and hand on the text that `take` finds in it."""
     model = attempt.request.model
-    while (data := (yield Read())) is not None:
-        if isinstance(data, httpx.RequestError):
-            raise error_of_transport(data, model, text=attempt.text)
-        if clocks.now() > context.until:
+    while (data := (yield Read(within=context.until - clocks.now()))) is not None:
+        failed = isinstance(data, httpx.RequestError)
+        if clocks.now() > context.until or (failed and clocks.now() == context.until):
             raise error_of_deadline(model, context.deadline, asked=True, text=attempt.text)
+        if failed:
+            raise error_of_transport(data, model, text=attempt.text)
         piece = take(data)
         if piece:
             attempt.pieces.append(piece)

@@ -7,6 +7,7 @@ does what it wants.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -33,6 +34,9 @@ class Send:
 @dataclass(slots=True)
 class Read:
     """Read on in the body of the response; sent back are bytes, None at its end, or the RequestError."""
+
+    within: float = math.inf
+    "Seconds, which async code keeps; a blocking read is bound by the client's time-out for it alone."
 
 
 @dataclass(slots=True)

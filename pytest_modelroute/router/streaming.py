@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Final, Self
 
@@ -159,7 +161,7 @@ class AsyncStreamedResponse(_Stream, AsyncIterator[str]):
             if isinstance(wish, Send):
                 return await self._send(wish)
             if isinstance(wish, Read):
-                return await anext(self._body, None)
+                return await self._read(wish)
         except httpx.RequestError as error:
             return error
         if isinstance(wish, Classify | Verify):
@@ -174,6 +176,15 @@ class AsyncStreamedResponse(_Stream, AsyncIterator[str]):
         if isinstance(wish, Classify):
             return await wish.classifier.aclassify(wish.prompt, context=wish.context)
         return await arule(wish, self._clocks)
+
+    async def _read(self, wish: Read) -> bytes | None:
+        if wish.within == math.inf:
+            return await anext(self._body, None)
+        try:
+            async with asyncio.timeout(wish.within):
+                return await anext(self._body, None)
+        except TimeoutError as error:
+            raise httpx.ReadTimeout("the deadline is over") from error
 
     async def _send(self, wish: Send) -> httpx.Response:
         if self._open is not None:

@@ -118,3 +118,14 @@ def test_a_request_ends_within_its_deadline(
         with suppress(ProviderError):
             new_client(settings, deadline=deadline, retries=8).send("quick", HI)
         assert clock.now <= deadline + 1e-8
+
+
+@pytest.mark.asyncio
+async def test_async_code_is_not_held_by_a_read_that_outlasts_the_deadline(
+    mock_providers: MockProviders, settings: Settings, new_client: Callable[..., ModelClient], virtual_time: VirtualTime
+) -> None:
+    """The second piece would come after twelve seconds, well within the time-out of a read."""
+    mock_providers.on().replies("a b", latency=12, ttft=4, chunks=2)
+    with pytest.raises(ProviderError, match="the deadline of 10 s is over"):
+        [piece async for piece in new_client(settings, deadline=10.0).astream("quick", HI)]
+    assert virtual_time.now == 10.0
