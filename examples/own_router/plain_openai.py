@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from openai import APIConnectionError, APIStatusError, OpenAI
+from openai import APIConnectionError, APIError, APIStatusError, OpenAI
 
 MODELS = {"chat": "gpt-5-nano", "code": "gpt-5-mini", "analysis": "gpt-5"}
 BACKUPS = {"gpt-5-nano": "gpt-4.1-mini", "gpt-5-mini": "gpt-4.1-mini", "gpt-5": "gpt-4.1"}
@@ -22,12 +22,19 @@ def answer(client: OpenAI, question: str, kind: str | None = None) -> str:
     model = MODELS[kind or kind_of(question)]
     try:
         return ask(client, model, question)
-    except APIConnectionError:  # a timeout is one too
-        return ask(client, BACKUPS[model], question)
-    except APIStatusError as error:
-        if error.status_code in (404, 408, 429) or error.status_code >= 500:
+    except APIError as first:
+        if not is_outage(first):
+            raise
+        try:
             return ask(client, BACKUPS[model], question)
-        raise
+        except APIError as second:
+            raise second from first  # or nobody sees what failed first: the client raises its errors `from None`
+
+
+def is_outage(error: APIError) -> bool:
+    """Whether another model may do better; a timeout is a connection error too."""
+    status = error.status_code if isinstance(error, APIStatusError) else 0
+    return isinstance(error, APIConnectionError) or status in (404, 408, 429) or status >= 500
 
 
 def ask(client: OpenAI, model: str, question: str) -> str:

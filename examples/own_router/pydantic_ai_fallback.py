@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
-import anthropic
-import openai
 from pydantic_ai import Agent
 from pydantic_ai.exceptions import ModelAPIError, ModelHTTPError
 from pydantic_ai.models.anthropic import AnthropicModel
@@ -13,6 +12,10 @@ from pydantic_ai.models.fallback import FallbackModel
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.anthropic import AnthropicProvider
 from pydantic_ai.providers.openai import OpenAIProvider
+
+if TYPE_CHECKING:
+    from anthropic import AsyncAnthropic
+    from openai import AsyncOpenAI
 
 EASY, HARD = "gpt-5-mini", "gpt-5"
 BACKUPS = {EASY: "claude-haiku-4-5", HARD: "claude-sonnet-4-6"}
@@ -28,9 +31,7 @@ def is_outage(error: Exception) -> bool:
 class Desk:
     """Answers questions."""
 
-    def __init__(
-        self, openai_client: openai.AsyncOpenAI, anthropic_client: anthropic.AsyncAnthropic, **options: object
-    ) -> None:
+    def __init__(self, openai_client: AsyncOpenAI, anthropic_client: AsyncAnthropic, **options: object) -> None:
         """Use these clients, which retry by themselves."""
         ours = OpenAIProvider(openai_client=openai_client)
         theirs = AnthropicProvider(anthropic_client=anthropic_client)
@@ -50,7 +51,8 @@ class Desk:
 
     async def answer(self, question: str) -> str:
         """The whole answer."""
-        return (await self.agent(question).run(question)).output
+        answer: str = (await self.agent(question).run(question)).output
+        return answer
 
     async def stream(self, question: str) -> AsyncIterator[str]:
         """Its pieces."""

@@ -11,7 +11,9 @@ from pytest_modelroute import RoutingInvariants, RoutingRequest
 from pytest_modelroute.invariants import Providers
 
 pytest.importorskip("langchain_openai", reason="needs the extra langchain: pip install 'pytest-modelroute[langchain]'")
-pytest.importorskip("langchain_anthropic", reason="needs the extra langchain: pip install 'pytest-modelroute[langchain]'")
+pytest.importorskip(
+    "langchain_anthropic", reason="needs the extra langchain: pip install 'pytest-modelroute[langchain]'"
+)
 
 
 class TestWithFallbacks(RoutingInvariants):
@@ -38,7 +40,7 @@ class TestWithFallbacks(RoutingInvariants):
 
         return langchain_fallbacks.build()
 
-    async def ask(self, router: Any, request: RoutingRequest) -> str:
+    async def ask(self, router: Any, request: RoutingRequest) -> Any:
         """The whole answer."""
         return await router.ainvoke(request.prompt)
 

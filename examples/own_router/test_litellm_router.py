@@ -23,7 +23,7 @@ def isolated() -> Any:
     import litellm
 
     litellm.in_memory_llm_clients_cache.flush_cache()
-    litellm.logging_callback_manager._reset_all_callbacks()
+    litellm.logging_callback_manager._reset_all_callbacks()  # noqa: SLF001 - it has no public way
     return litellm_router
 
 
@@ -58,7 +58,7 @@ class TestRouter(RoutingInvariants):
         """
         return isolated().build(cooldowns=False)
 
-    def ask(self, router: Any, request: RoutingRequest) -> str:
+    def ask(self, router: Any, request: RoutingRequest) -> Any:
         """As the application does."""
         import litellm_router
 
@@ -68,7 +68,13 @@ class TestRouter(RoutingInvariants):
 class TestAsyncRouter(TestRouter):
     """Asynchronous."""
 
-    async def ask(self, router: Any, request: RoutingRequest) -> str:
+    known_violations = {
+        **TestRouter.known_violations,
+        "bounded_work": "litellm 1.110.2: after a refused connection each attempt at Anthropic is sent once more, on "
+        "top of num_retries=1 and max_retries=0; see README.md",
+    }
+
+    async def ask(self, router: Any, request: RoutingRequest) -> Any:
         """As the application does."""
         import litellm_router
 

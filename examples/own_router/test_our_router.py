@@ -58,6 +58,7 @@ class TestDynamicStep(OurRouter):
 
     def spend_of(self, router: ModelRouter) -> Decimal:
         """USD of the day."""
+        assert router.budget is not None
         return router.budget.spent
 
     def cost_of(self, router: ModelRouter, response: ModelResponse) -> Decimal:

@@ -36,6 +36,6 @@ class TestPlainFunction(RoutingInvariants):
         """Nothing of it is told where the providers are: its calls are intercepted."""
         return partial(answer, OpenAI())
 
-    def ask(self, router: Any, request: RoutingRequest) -> str:
+    def ask(self, router: Any, request: RoutingRequest) -> Any:
         """As the application does."""
         return router(request.prompt, request.category)

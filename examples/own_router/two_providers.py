@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import unicodedata
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import anthropic
@@ -14,7 +14,7 @@ EASY, HARD = "gpt-5-mini", "claude-sonnet-4-6"
 BACKUPS = {EASY: "claude-haiku-4-5", HARD: "gpt-5"}
 DEADLINE_S = 60.0
 MAX_TOKENS = 1000
-Messages = Sequence[dict[str, Any]]
+Messages = Sequence[Any]
 
 
 class Assistant:
@@ -31,10 +31,13 @@ class Assistant:
         async with asyncio.timeout(DEADLINE_S):
             try:
                 return await self.ask(model, messages)
-            except Exception as error:
-                if not is_outage(error):
+            except Exception as first:
+                if not is_outage(first):
                     raise
-            return await self.ask(BACKUPS[model], messages)
+                try:
+                    return await self.ask(BACKUPS[model], messages)
+                except Exception as second:
+                    raise second from first  # the clients raise `from None`: nobody would see what failed first
 
     async def stream(self, messages: Messages) -> AsyncIterator[str]:
         """The answer piece by piece; once the first one is out, nobody else can continue it."""
@@ -44,18 +47,21 @@ class Assistant:
                 async for piece in self.pieces(model, messages):
                     begun = True
                     yield piece
-            except Exception as error:
-                if begun or not is_outage(error):
+            except Exception as first:
+                if begun or not is_outage(first):
                     raise
-            else:
-                return
-            async for piece in self.pieces(BACKUPS[model], messages):
-                yield piece
+                try:
+                    async for piece in self.pieces(BACKUPS[model], messages):
+                        yield piece
+                except Exception as second:
+                    raise second from first
 
     async def ask(self, model: str, messages: Messages) -> str:
         """One model's answer."""
         if model.startswith("claude"):
-            message = await self.anthropic.messages.create(model=model, max_tokens=MAX_TOKENS, **for_anthropic(messages))
+            message = await self.anthropic.messages.create(
+                model=model, max_tokens=MAX_TOKENS, **for_anthropic(messages)
+            )
             return "".join(block.text for block in message.content if block.type == "text")
         reply = await self.openai.chat.completions.create(model=model, messages=list(messages))
         return reply.choices[0].message.content or ""
