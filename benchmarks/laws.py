@@ -76,7 +76,7 @@ def ratios() -> None:
     laboratory = Laboratory()
     with laboratory.open():
         stage = Stage(subject, promises, laboratory, name="Correct")
-        survey(stage, promises, name="Correct")
+        survey(stage, promises, Correct)
         bare = Bare(stage)
 
         def building() -> float:
@@ -99,7 +99,7 @@ def examples() -> None:
     laboratory = Laboratory()
     with laboratory.open():
         stage = Stage(subject, promises, laboratory, name="Correct")
-        atlas = survey(stage, promises, name="Correct")
+        atlas = survey(stage, promises, Correct)
         stage.learned = atlas.learned
         law = next(law for law in bound(promises) if law.id == LAW)
         search(law, stage, promises, atlas)  # what is made once: the tables of Hypothesis, the imports

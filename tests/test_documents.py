@@ -59,9 +59,10 @@ def test_every_python_block_passes(pytester: pytest.Pytester, folder: Path, docu
             written.parent.mkdir(exist_ok=True)
             written.write_text(block.code, "utf-8")
         elif block.language == "python" and not block.note.startswith("fails: "):
-            tests += len(re.findall(r"^(?:async )?def test_", block.code, re.MULTILINE))
+            tests += len(re.findall(r"^(?:(?:async )?def test_|class Test)", block.code, re.MULTILINE))
             (folder / f"test_block_{number}.py").write_text(block.code, "utf-8")
-    result = pytester.runpytest_subprocess("-p", "no:respx", "-p", "no:randomly", "-p", "no:anyio")
+    plugins = ("-p", "no:respx", "-p", "no:randomly", "-p", "no:anyio")
+    result = pytester.runpytest_subprocess(*plugins, "--modelroute-profile", "quick")
     assert result.ret == pytest.ExitCode.OK
     assert result.parseoutcomes()["passed"] >= tests > 0
 

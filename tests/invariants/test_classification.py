@@ -142,7 +142,7 @@ def test_what_is_no_label_goes_to_the_safe_tier() -> None:
 def test_a_classifier_that_fails_leads_to_the_safe_tier() -> None:
     """A classifier that fails leads to the safe tier."""
     failed = call("gpt-4.1-nano", role="classifier", status=500, completed=False)
-    violation = safe(seen(failed, error=RuntimeError("500")), Fails(faults.server_error()))  # type: ignore[arg-type]
+    violation = safe(seen(failed, error=RuntimeError("500")), Fails(faults.server_error()))
     assert violation is not None
     assert violation.expected == "gpt-5, the safe tier, since the classifier failed"
     assert violation.seen == "no model: ask raised RuntimeError: 500"
@@ -152,8 +152,8 @@ def test_a_classifier_that_used_up_the_time_excuses_the_router() -> None:
     """A classifier that used up the time excuses the router."""
     slow = call("gpt-4.1-nano", role="classifier", ended=20.0, completed=False)
     ask = seen(slow, error=TimeoutError())
-    assert safe(ask, Fails(faults.read_timeout()), deadline=30.0) is None  # type: ignore[arg-type]
-    assert safe(ask, Fails(faults.read_timeout()), deadline=60.0) is not None  # type: ignore[arg-type]
+    assert safe(ask, Fails(faults.read_timeout()), deadline=30.0) is None
+    assert safe(ask, Fails(faults.read_timeout()), deadline=60.0) is not None
 
 
 def test_a_budget_excuses_a_refusal() -> None:
