@@ -18,7 +18,7 @@ from pytest_modelroute.invariants.texts import filler, neutral
 
 _LENGTHS: Final = (4, 16, 40, 80, 140, 220, 340, 520, 800, 1200, 2000, 3500, 6000, 10_000, 17_000)
 "Characters; between two of them with different routes, the boundary is looked for."
-_AT_ONCE: Final = 6
+_AT_ONCE: Final = 8
 "How many words are tried in one text."
 _ENOUGH: Final = 24
 "Keywords; more teach nothing new."
@@ -49,9 +49,10 @@ def sound(stage: Stage, promises: Promises, words: Sequence[str]) -> tuple[tuple
     """
     probe = _Probe(stage, promises)
     boundaries = _boundaries(probe)
+    plain = probe.head("what about this here")
     found: list[str] = []
     for start in range(0, len(words), _AT_ONCE):
-        found += _heeded(probe, words[start : start + _AT_ONCE])
+        found += _heeded(probe, words[start : start + _AT_ONCE], plain)
         if len(found) >= _ENOUGH:
             break
     return tuple(found), boundaries
@@ -74,15 +75,12 @@ def _boundaries(probe: _Probe) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _heeded(probe: _Probe, words: Sequence[str]) -> list[str]:
+def _heeded(probe: _Probe, words: Sequence[str], plain: str | None) -> list[str]:
     """Those words that move the route of a text, in comparison with words as long that mean nothing."""
-    if not words:
-        return []
     said = probe.head(f"what about {' '.join(words)} here")
-    unsaid = probe.head(f"what about {' '.join(map(neutral, words))} here")
-    if said == unsaid:
+    if said == plain or said == probe.head(f"what about {' '.join(map(neutral, words))} here"):
         return []
     if len(words) == 1:
         return list(words)
     half = len(words) // 2
-    return [*_heeded(probe, words[:half]), *_heeded(probe, words[half:])]
+    return [*_heeded(probe, words[:half], plain), *_heeded(probe, words[half:], plain)]

@@ -29,7 +29,6 @@ SAID = {
     ("classifier_fail_safe", "OutageUncaught"): "no model: ask raised API",
     ("classifier_fail_safe", "OutageIsCheap"): "gpt-5-nano",
     ("classifier_fail_safe", "Contains"): "gpt-5-",
-    ("classifier_fail_safe", "Crashes"): "no model: ask raised KeyError: ",
     ("classifier_overhead", "AsksThrice"): "the classifier takes 17% of the latency, by 3 calls a request",
     ("classifier_overhead", "AsksTwice"): "the classifier takes 12% of the latency, by 2 calls a request",
     ("classifier_overhead", "DearClassifier"): "of the cost, by 1 calls a request",
@@ -203,7 +202,7 @@ def test_a_request_that_failed_says_nothing_of_shares() -> None:
     assert takes(classified("LOW", error=RuntimeError("x"))) is None
 
 
-@pytest.mark.parametrize("overhead", [0.02, 0.1, 0.5])
+@pytest.mark.parametrize("overhead", [0.02, 0.5])
 def test_one_classification_fits_into_whatever_share_is_declared(overhead: float) -> None:
     """One classification fits into whatever share is declared."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,6 +16,7 @@ from pytest_modelroute.invariants.binding import promises_of
 from pytest_modelroute.invariants.checking import check_law, check_scenes
 from pytest_modelroute.invariants.law import Violation
 from pytest_modelroute.invariants.promises import BudgetPromise, Cascade, Promises
+from pytest_modelroute.invariants.search import Finding
 from pytest_modelroute.invariants.telling import tell
 from pytest_modelroute.providers.exchange import Message
 from tests.invariants.balanced_router import CorrectBalanced, CorrectLeastBusy, CorrectTurns
@@ -48,10 +50,16 @@ SAID = {
 "What the violation of each defect says was seen."
 
 
+@cache
+def found(law: str, kind: Any) -> Finding:
+    """What came of trying a law on a class, once for all tests that look at it."""
+    return check_law(kind, law)
+
+
 @pytest.mark.parametrize(("law", "kind"), [(law, kind) for law, kinds in DEFECTS.items() for kind in kinds], ids=str)
 def test_each_law_finds_its_defects(law: str, kind: type[RoutingInvariants]) -> None:
     """Each law finds its defects."""
-    finding = check_law(kind, law)
+    finding = found(law, kind)
     assert finding.violation is not None
     assert SAID[kind.__name__] in finding.violation.seen
 
@@ -81,7 +89,7 @@ def test_no_law_accuses_a_correct_router(kind: type[RoutingInvariants]) -> None:
 
 def test_a_report_shows_the_two_texts_alone() -> None:
     """A report shows the two texts alone."""
-    report = tell(check_law(ObeysLabels, "no_instruction_override"), name="ObeysLabels")
+    report = tell(found("no_instruction_override", ObeysLabels), name="ObeysLabels")
     shown = report.partition("smallest example:")[2].partition("what happened")[0].strip().splitlines()
     assert len(shown) == 2
     assert "[naming nothing] ask(" in shown[0]
@@ -90,7 +98,7 @@ def test_a_report_shows_the_two_texts_alone() -> None:
 
 def test_the_scenes_of_a_report_show_the_violation_again() -> None:
     """The scenes of a report show the violation again."""
-    finding = check_law(Unstripped, "equivalence")
+    finding = found("equivalence", Unstripped)
     assert finding.violation is not None
     report = check_scenes(Unstripped, "equivalence", [one.scene for one in finding.violation.plays])
     assert report is not None
@@ -277,7 +285,7 @@ def test_a_golden_case_without_a_known_route_is_a_mistake(case: dict[str, Any], 
 
 def test_a_test_to_paste_has_the_misrouted_case_alone() -> None:
     """A test to paste has the misrouted case alone."""
-    report = tell(check_law(Misrouted, "golden_routes"), name="Misrouted")
+    report = tell(found("golden_routes", Misrouted), name="Misrouted")
     assert report.count("Scene(acts=") == 1
 
 
@@ -328,7 +336,7 @@ def test_orders_are_judged_together_too() -> None:
 
 def test_candidates_are_given_in_the_order_of_the_scene() -> None:
     """Candidates are given in the order of the scene."""
-    finding = check_law(FirstWeight, "order_independence")
+    finding = found("order_independence", FirstWeight)
     assert finding.violation is not None
     assert finding.violation.play is not None
     assert finding.violation.play.scene.order == ("west", "east")

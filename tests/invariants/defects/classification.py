@@ -151,6 +151,6 @@ class DearClassifier(CorrectAnthropic):
 
 DEFECTS: dict[str, list[type[RoutingInvariants]]] = {
     "classifier_labels": [Contains, StartsWith, Exact, Crashes, Swapped],
-    "classifier_fail_safe": [CheapByDefault, OutageUncaught, OutageIsCheap, Contains, Crashes],
+    "classifier_fail_safe": [CheapByDefault, OutageUncaught, OutageIsCheap, Contains],
     "classifier_overhead": [AsksThrice, AsksTwice, DearClassifier],
 }
