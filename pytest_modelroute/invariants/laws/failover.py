@@ -154,10 +154,14 @@ def _caller_scenes(promises: Promises, atlas: Atlas) -> SearchStrategy[Sequence[
 
     def cell(fault: Any) -> SearchStrategy[Scene]:
         forms = st.sampled_from((Fails(fault), reworded(Fails(fault), _OUTAGE_WORDS)))
-        return st.builds(lambda way, fails: way.scene(Script(candidates=((fails,),)), name=fault.kind), heads, forms)
+        return st.builds(_first_fails, heads, forms)
 
-    every = st.builds(lambda way, pair: _all_fail(promises, way, *pair), heads, _pairs(promises))
+    every = st.builds(_all_fail, st.just(promises), heads, _pairs(promises))
     return some_of([every, *(cell(fault) for fault in CALLERS_FAULTS)], often=4)
+
+
+def _first_fails(way: Way, fails: Fails) -> Scene:
+    return way.scene(Script(candidates=((fails,),)), name=fails.fault.kind or "")
 
 
 def _pairs(promises: Promises) -> SearchStrategy[tuple[Fails, Fails]]:
@@ -179,7 +183,8 @@ def _pairs(promises: Promises) -> SearchStrategy[tuple[Fails, Fails]]:
     )
 
 
-def _all_fail(promises: Promises, way: Way, first: Fails, others: Fails) -> Scene:
+def _all_fail(promises: Promises, way: Way, pair: tuple[Fails, Fails]) -> Scene:
+    first, others = pair
     rest = ((others,),) * len(promises.chain(way.model))
     return way.scene(Script(candidates=((first,), *rest)), name=_ALL_FAIL)
 
@@ -260,10 +265,13 @@ def _order_scenes(promises: Promises, atlas: Atlas) -> SearchStrategy[Sequence[S
     fails = st.sampled_from([Fails(FAULTS_BY_CLASS[name][0]) for name in classes or rest or PLAIN_CLASSES])
 
     def place(way: Way) -> SearchStrategy[Sequence[Scene]]:
-        depth = st.integers(1, len(promises.chain(way.model)))
-        return st.builds(lambda failing, depth: [way.scene(Script(candidates=((failing,),) * depth))], fails, depth)
+        return st.builds(_so_many_fail, st.just(way), fails, st.integers(1, len(promises.chain(way.model))))
 
     return ways(promises, atlas, with_fallbacks=True).flatmap(place)
+
+
+def _so_many_fail(way: Way, fails: Fails, depth: int) -> Sequence[Scene]:
+    return [way.scene(Script(candidates=((fails,),) * depth))]
 
 
 def _chain_order(promises: Promises, trial: Trial) -> Violation | None:

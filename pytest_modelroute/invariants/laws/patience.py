@@ -43,13 +43,11 @@ def _deadline_scenes(promises: Promises, atlas: Atlas) -> SearchStrategy[Sequenc
     limits = [whole, round(whole / 2, 3), round(whole / 5, 3)] if "deadline" in promises.options else [whole]
 
     def at(limit: float) -> SearchStrategy[Sequence[Scene]]:
+        def two(way: Way, first: tuple[bool, Script], second: tuple[bool, Script]) -> Sequence[Scene]:
+            return [_within(promises, way, limit, script) for script in (first, second)]
+
         scripts = st.sampled_from(_scripts(promises, limit, slow_streams=atlas.is_async))
-        return st.builds(
-            lambda way, script, other: [_within(promises, way, limit, script), _within(promises, way, limit, other)],
-            ways(promises, atlas),
-            scripts,
-            scripts,
-        )
+        return st.builds(two, ways(promises, atlas), scripts, scripts)
 
     return st.sampled_from(limits).flatmap(at)
 
@@ -152,13 +150,11 @@ def _retry_scenes(promises: Promises, atlas: Atlas) -> SearchStrategy[Sequence[S
         speaks_ms = provider_behind(atlas.providers.get(way.model, "")) == "openai"
         fails = st.one_of(*_waits(most, milliseconds=speaks_ms))
         asked = replace(way, request=replace(way.request, options=options))
-        return st.builds(
-            lambda row, second: [
-                asked.scene(Script(candidates=(tuple(row), tuple(second)) if second else (tuple(row),)))
-            ],
-            st.lists(fails, min_size=1, max_size=3),
-            st.lists(fails, max_size=2),
-        )
+
+        def scene(row: list[Fails], second: list[Fails]) -> Sequence[Scene]:
+            return [asked.scene(Script(candidates=(tuple(row), tuple(second)) if second else (tuple(row),)))]
+
+        return st.builds(scene, st.lists(fails, min_size=1, max_size=3), st.lists(fails, max_size=2))
 
     return ways(promises, atlas).flatmap(place)
 
@@ -172,13 +168,14 @@ def _waits(most: int, *, milliseconds: bool) -> list[SearchStrategy[Fails]]:
     from hypothesis import strategies as st
 
     seconds = st.integers(1, most)
-    makers = [faults.rate_limit, faults.unavailable, faults.overloaded]
     forms: list[SearchStrategy[Fails]] = [
-        st.builds(lambda make, wait: Fails(make(retry_after=wait)), st.sampled_from(makers), seconds),
-        st.builds(lambda wait: Fails(faults.rate_limit(retry_after_date=wait)), seconds),
+        seconds.map(lambda wait: Fails(faults.rate_limit(retry_after=wait))),
+        seconds.map(lambda wait: Fails(faults.rate_limit(retry_after_date=wait))),
+        seconds.map(lambda wait: Fails(faults.unavailable(retry_after=wait))),
+        seconds.map(lambda wait: Fails(faults.overloaded(retry_after=wait))),
     ]
     if milliseconds:
-        forms.append(st.builds(lambda ms: Fails(faults.rate_limit(retry_after_ms=ms)), st.integers(800, 1000 * most)))
+        forms.append(st.integers(800, 1000 * most).map(lambda wait: Fails(faults.rate_limit(retry_after_ms=wait))))
     return forms
 
 
@@ -207,9 +204,12 @@ def _too_early(promises: Promises, ask: SeenAsk, before: SeenCall, after: SeenCa
     """
     Whether a call came before its moment.
 
-    Not judged where both were under way at once, and where the wait would have outlasted the deadline.
+    Not judged where both were under way at once, where the wait would have outlasted the deadline, and for OpenAI's
+    header from somebody else.
     """
     if before.ended is None or before.asked_to_wait is None or after.started < before.ended:
+        return False
+    if _form(before) == "retry-after-ms" and provider_behind(before.provider) != "openai":
         return False
     limit = limit_of(promises, ask)
     if limit is not None and before.ended + before.asked_to_wait >= ask.started + limit:

@@ -248,10 +248,8 @@ def _fails(promises: Promises, model: str, *, any_class: bool = True) -> SearchS
     forms: list[SearchStrategy[Fails]] = []
     if sure:
         waits = [max(1, round(cooldown / 4)), math.ceil(cooldown * 2)]
-        plain = st.sampled_from(sure).map(lambda make: Fails(make()))
-        asking = st.builds(
-            lambda make, wait: Fails(make(retry_after=wait)), st.sampled_from(sure), st.sampled_from(waits)
-        )
+        plain = st.sampled_from([Fails(make()) for make in sure])
+        asking = st.sampled_from([Fails(make(retry_after=wait)) for make in sure for wait in waits])
         forms += [plain, plain, asking]
     if others and (any_class or not sure):
         forms.append(st.sampled_from(others).map(Fails))
@@ -267,14 +265,14 @@ def _then(promises: Promises, mine: SearchStrategy[Way], shares: Sequence[float]
     """A model fails, and is wanted again after a share of its cooldown."""
     from hypothesis import strategies as st
 
-    def scene(way: Way) -> SearchStrategy[Scene]:
-        return st.builds(
-            lambda fails, share: Scene(acts=(_failing(way, fails), _asking(way, pause=_pause(promises, way, share)))),
-            _fails(promises, way.model, any_class=shares is _AFTER),
-            st.sampled_from(shares),
-        )
+    def scene(way: Way, fails: Fails, share: float) -> Scene:
+        return Scene(acts=(_failing(way, fails), _asking(way, pause=_pause(promises, way, share))))
 
-    return mine.flatmap(scene)
+    def place(way: Way) -> SearchStrategy[Scene]:
+        fails = _fails(promises, way.model, any_class=shares is _AFTER)
+        return st.builds(scene, st.just(way), fails, st.sampled_from(shares))
+
+    return mine.flatmap(place)
 
 
 def _neighbours(
