@@ -135,6 +135,7 @@ register(
         "timed out) and what parsing raises beside the client's own errors",
         scenes=_class_scenes,
         judge=_fallback_on_class,
+        each=True,
     )
 )
 
@@ -248,6 +249,7 @@ register(
         advice="fall back on a list of classes, not on every exception; 400, 401 and 403 are not on it",
         scenes=_caller_scenes,
         judge=_no_fallback_on_caller_error,
+        each=True,
     )
 )
 

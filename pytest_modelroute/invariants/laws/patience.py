@@ -131,6 +131,7 @@ register(
         "until then; time limits of a client count per attempt, and per read",
         scenes=_deadline_scenes,
         judge=_deadline,
+        each=True,
     )
 )
 

@@ -92,13 +92,14 @@ def _tolerance(promises: Promises, model: str) -> float:
 def _cooldown(promises: Promises, trial: Trial) -> Violation | None:
     if found := _cut_short(promises, trial):
         return found
-    usual = _usual_heads(trial)
+    usual = _usual(trial)
     for played in trial:
         rests = rests_of(promises, played)
         for ask in sorted((ask for ask in played.asks if ask.answering), key=lambda ask: ask.answering[0].started):
-            head = usual.get(_key(ask))
-            if head is not None and (found := _judge_ask(promises, ask, head, rests)):
-                return replace(found, play=played)
+            fresh = usual.get(_key(ask))
+            head = None if fresh is None else fresh.asks[0].head
+            if fresh is not None and head is not None and (found := _judge_ask(promises, ask, head, rests)):
+                return replace(found, play=played, beside=None if _key(ask) == _key(played.asks[0]) else fresh)
     return None
 
 
@@ -106,13 +107,12 @@ def _key(ask: SeenAsk) -> tuple[str, object]:
     return repr(ask.ask.request), ask.ask.label
 
 
-def _usual_heads(trial: Trial) -> Mapping[tuple[str, object], str]:
-    """Request -> whom it is sent to by a router that has seen no failure yet."""
-    found: dict[tuple[str, object], str] = {}
+def _usual(trial: Trial) -> Mapping[tuple[str, object], Played]:
+    """Request -> the scene that begins with it: a router that has seen no failure yet shows whom it is sent to."""
+    found: dict[tuple[str, object], Played] = {}
     for played in trial:
-        first = next(iter(played.asks), None)
-        if first is not None and first.head is not None:
-            found.setdefault(_key(first), first.head)
+        if played.asks:
+            found.setdefault(_key(played.asks[0]), played)
     return found
 
 
@@ -196,6 +196,7 @@ def _cut_short(promises: Promises, trial: Trial) -> Violation | None:
         seen=f"after another failure meanwhile, which asked for less, it was asked at {call.started:g} s",
         counts={**failures, call.number: "asked while it rests"},
         play=meanwhile,
+        beside=long,
     )
 
 
@@ -385,6 +386,7 @@ register(
         "clock at every request",
         scenes=_cooldown_scenes,
         judge=_cooldown,
+        each=True,
         examples=0.7,
     )
 )

@@ -188,6 +188,7 @@ register(
         advice="tell failures by status and exceptions; an empty text, a finish reason or a word in the answer is none",
         scenes=_spurious_scenes,
         judge=_no_spurious_fallback,
+        each=True,
         examples=0.8,
     )
 )
@@ -321,6 +322,7 @@ register(
         "of them to 0; look for fallbacks that lead back to where they came from",
         scenes=_bounded_scenes,
         judge=_bounded_work,
+        each=True,
         examples=0.8,
     )
 )
