@@ -43,7 +43,7 @@ FOUND = {
     ("speculation", cascades.Apologises): "ask returned 'Sorry, try again later.'",
 }
 TIERS = ("small", "medium", "large")
-LAWS = ("escalation", "confidence_parsing", "speculation", "no_aliasing", "determinism", "totality")
+LAWS = ("escalation", "confidence_parsing", "speculation", "no_aliasing")
 
 
 @pytest.mark.parametrize(("law_id", "kind"), FOUND, ids=lambda value: getattr(value, "__name__", value))

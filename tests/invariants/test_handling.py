@@ -12,8 +12,8 @@ from pytest_modelroute.invariants.checking import check_law, check_scenes
 from pytest_modelroute.invariants.promises import Promises
 from pytest_modelroute.wire.addresses import fake_key
 from tests.invariants.correct import Correct
-from tests.invariants.correct_openai_sync import CorrectOpenAI, CorrectTwoProviders, Least
-from tests.invariants.correct_styles import CorrectBalanced, CorrectClaudeThenGpt
+from tests.invariants.correct_openai_sync import CorrectTwoProviders, Least
+from tests.invariants.correct_styles import CorrectBalanced
 from tests.invariants.defects import cascades, handling
 from tests.invariants.trials import asked, call, failing, judged, law, played
 
@@ -55,7 +55,7 @@ def test_every_defect_is_tried() -> None:
 
 
 @pytest.mark.parametrize("law_id", ["parameters_preserved", "no_aliasing", "opt_outs", "offline_construction"])
-@pytest.mark.parametrize("kind", [Correct, CorrectOpenAI, CorrectTwoProviders, CorrectClaudeThenGpt, CorrectBalanced])
+@pytest.mark.parametrize("kind", [Correct, CorrectTwoProviders, CorrectBalanced])
 def test_it_holds_on_correct_routers(kind: type[RoutingInvariants], law_id: str) -> None:
     """In several styles."""
     if getattr(kind, f"test_{law_id}") is not None:

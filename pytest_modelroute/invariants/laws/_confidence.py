@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from pytest_modelroute.invariants.law import Law, Violation, register
@@ -11,14 +12,16 @@ from pytest_modelroute.invariants.laws import _gates
 from pytest_modelroute.invariants.laws._leniency import arrow, short_of_money, short_of_time
 from pytest_modelroute.invariants.promises import Cascade, Promises
 from pytest_modelroute.invariants.scenes import Behaviour, Good, Scene, Script
-from pytest_modelroute.invariants.seen import Trial
+from pytest_modelroute.invariants.seen import Played, Trial
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
 
     from pytest_modelroute.invariants.atlas import Atlas, Way
 
-_UNREADABLE: Final = ("high", "", "unknown", "7", "-1", "nan", "inf", "150", "-0.9", "very sure", "0,9,9", "?", "None")
+_UNREADABLE: Final = ("high", "", "7", "-1", "nan", "inf", "150", "-0.9", "None")
+_AT_ONCE: Final = 6
+"How many answers an example tries, each with a router of its own."
 _UNREAD, _LOW, _HIGH = "cannot be read", "is low", "may be read"
 _TEXT: Final = "The order was shipped."
 _WITH_NUMBER: Final = "The ratio is 0.99, as measured."
@@ -84,18 +87,31 @@ def _scenes(promises: Promises, atlas: Atlas) -> SearchStrategy[Sequence[Scene]]
     if cascade is None or cascade.confidence is None or len(tiers) < 2:  # noqa: PLR2004 - somebody to escalate to
         return st.nothing()
 
-    def build(way: Way, answer: tuple[str, str]) -> Sequence[Scene]:
-        kind, text = answer
+    def build(way: Way, answers: Sequence[tuple[str, str]]) -> Sequence[Scene]:
         last = Good(text=_gates.said(cascade, tiers[-1], _gates.ACCEPTED))
-        accepted = _gates.script(promises, cascade, [_gates.ACCEPTED] * len(tiers), None)
-        models: dict[str, tuple[Behaviour, ...]] = {tier: (Good(text=text),) for tier in tiers[:-1]}
-        return [way.scene(Script(models={**accepted.models, **models, tiers[-1]: (last,)}), name=kind)]
+        accepted = _gates.script(promises, cascade, [_gates.ACCEPTED] * len(tiers), None).models
+        scenes: list[Scene] = []
+        for kind, text in answers:
+            said: dict[str, tuple[Behaviour, ...]] = {tier: (Good(text=text),) for tier in tiers[:-1]}
+            scenes.append(way.scene(Script(models={**accepted, **said, tiers[-1]: (last,)}), name=kind))
+        return scenes
 
-    return st.builds(build, ways(promises, atlas), st.sampled_from(_answers(cascade)))
+    every = _answers(cascade)
+    unread = st.sampled_from([answer for answer in every if answer[0] == _UNREAD])
+    read = st.sampled_from([answer for answer in every if answer[0] != _UNREAD])
+    answers = st.lists(st.one_of(unread, unread, read), min_size=1, max_size=_AT_ONCE, unique=True)
+    return st.builds(build, ways(promises, atlas), answers)
 
 
 def _judge(promises: Promises, trial: Trial) -> Violation | None:
-    (played,) = trial
+    for played in trial:
+        found = _misread(promises, played)
+        if found is not None:
+            return replace(found, play=played)
+    return None
+
+
+def _misread(promises: Promises, played: Played) -> Violation | None:
     ask, tiers = played.only, _gates.tiers(promises)
     first = next(iter(ask.answering), None)
     if (
@@ -135,6 +151,5 @@ register(
         advice="accept only a number from 0 to 1, where it was asked for, and compare so that NaN is refused",
         scenes=_scenes,
         judge=_judge,
-        examples=1.5,
     )
 )

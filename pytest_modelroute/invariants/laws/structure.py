@@ -135,7 +135,7 @@ def _delegations(promises: Promises) -> SearchStrategy[Script]:
     coordinator, agents = promises.coordinator, sorted(promises.agents or {})
     if coordinator is None or promises.answers is not None:
         return st.just(Script())
-    firsts: list[Good] = [Good()]
+    firsts: list[Good] = [Good(text=name) for name in agents]
     for name in agents:
         task = {"agent": name, "task": "Where is my order?"}
         firsts += [
@@ -214,5 +214,6 @@ register(
         advice="look at where the model and the tools of an agent are read, and at what is shared among agents",
         scenes=_agents_scenes,
         judge=_agents,
+        examples=1.5,
     )
 )
