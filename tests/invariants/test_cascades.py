@@ -190,6 +190,25 @@ def test_a_call_that_the_client_ended_says_nothing_about_hedges() -> None:
     assert slow(call("small", 0.0, 0.4, error="timeout", completed=False), call("medium", 0.4, 0.6), ended=0.6) is None
 
 
+def test_the_largest_model_has_nobody_beside_it() -> None:
+    """Where no fallback and no larger tier is there, no hedge is expected."""
+    assert slow(call("large", 0.0, 2.0, behaviour=Good(latency=2.0)), ended=2.0) is None
+    found = slow(call("small", 0.0, 2.0, behaviour=Good(latency=2.0)), ended=2.0)
+    assert found is not None
+    assert found.seen == "only small was asked"
+
+
+def test_a_hedge_whose_clock_began_before_a_classification_is_not_needless() -> None:
+    """The first model was fast, and yet the moment had come; sooner than that it had not."""
+
+    def fast(second: float) -> Violation | None:
+        ask = asked(call("small", 0.1, 0.55), call("medium", second, 0.55, error="cancelled"), ended=0.55)
+        return judged("speculation", HEDGED, played(ask, name="the first is fast"))
+
+    assert fast(0.5) is None
+    assert fast(0.3) is not None
+
+
 def test_threads_are_not_judged_by_the_clock() -> None:
     """They cannot be cancelled, and run when the machine lets them."""
     late = asked(call("small", 0.0, 5.0, behaviour=Good(latency=5.0)), ended=5.0)

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 _OF_CALLERS: Final = ("temperature", "max_tokens")
 "What every provider takes, so that every candidate must get it where the first one did."
-_FIXED_TEMPERATURE: Final = ("o1", "o3", "o4", "gpt-5")
-"Models that take no temperature but their own: a router may well leave it out."
+_REASONING: Final = ("o1", "o3", "o4", "gpt-5")
+"How models begin that take no temperature but their own, and need tokens to think: a router may well adapt both."
 _INTERNAL: Final = frozenset(
     {
         "fallbacks",
@@ -177,7 +177,7 @@ def _dropped(promises: Promises, ask: SeenAsk) -> Iterator[Violation]:
         if first is None or value is None or not _same(_sent(first, name), value):
             continue
         for call in ask.answering:
-            free = name in _declared(promises, call.model) or (name == "temperature" and _fixes_temperature(call.model))
+            free = name in _declared(promises, call.model) or _reasons(call.model)
             if not free and not _same(_sent(call, name), value):
                 sent = _sent(call, name)
                 yield Violation(
@@ -187,8 +187,8 @@ def _dropped(promises: Promises, ask: SeenAsk) -> Iterator[Violation]:
                 )
 
 
-def _fixes_temperature(model: str) -> bool:
-    return model.rpartition("/")[2].startswith(_FIXED_TEMPERATURE)
+def _reasons(model: str) -> bool:
+    return model.rpartition("/")[2].startswith(_REASONING)
 
 
 def _shown(value: Any, name: str) -> str:

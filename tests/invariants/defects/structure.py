@@ -83,7 +83,7 @@ class OneModel(CorrectTeam):
 
 class _ModelOfNobody(TeamRouter):
     def model_of(self, agent: str) -> str:
-        return "gpt-5-mini" if agent == "refunds" else "gpt-4o-mini"
+        return "gpt-4o-mini" if agent == "shipping" else super().model_of(agent)
 
 
 class ModelOfNobody(CorrectTeam):
