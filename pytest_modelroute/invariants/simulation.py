@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _BLOCKED_S: Final = 0.05
 "Real seconds without a word after which a thread is taken to wait for a lock."
-_GRANTED_S: Final = 0.005
+_GRANTED_S = 0.02
 "Real seconds for a thread that waited for a lock to go on, once another one may have given it free."
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from pytest_modelroute.invariants import watchdog
+from pytest_modelroute.invariants import simulation, watchdog
 from pytest_modelroute.invariants.simulation import Simulation
 from pytest_modelroute.invariants.watchdog import Hangs, watched
 from pytest_modelroute.wire.virtual_time import VirtualTime
@@ -77,8 +77,11 @@ def test_a_lock_that_is_held_across_a_wait_is_no_deadlock(clock: VirtualTime) ->
     assert played(clock, (0, work), (0, work), (0, work)) == [("a", 1), ("b", 2), ("c", 3)]
 
 
-def test_time_does_not_run_ahead_of_who_has_just_got_a_lock(clock: VirtualTime) -> None:
+def test_time_does_not_run_ahead_of_who_has_just_got_a_lock(
+    clock: VirtualTime, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is due much later waits for those who can go on now."""
+    monkeypatch.setattr(simulation, "_GRANTED_S", 0.5)  # also on a machine that is busy
     lock = threading.Lock()
 
     def locked(say: Work) -> None:

@@ -121,7 +121,7 @@ def test_every_seed_shrinks_to_the_same_example(seed: int) -> None:
 def test_a_long_prompt_is_cut_with_its_length() -> None:
     """In the example; in the test it is a sum."""
     told = tell(finding(Long), name="TestSupport")
-    assert "... (" in told
+    assert "ask('word word" in told
     assert " characters)" in told
     assert " * " in told
     assert max(map(len, told.splitlines())) < 250
