@@ -194,6 +194,16 @@ def test_the_last_attempt_of_a_retry_library_is_looked_into() -> None:
     assert not names_failure(RuntimeError(Future[None]()), [call(1, "gpt-5", status=502)])
 
 
+def test_the_last_error_may_be_let_through() -> None:
+    """It hides nothing of itself; one that names no failure does."""
+    calls = call(1, "gpt-5", status=503), call(2, "gpt-4.1", 1, status=500), call(3, "gpt-4o", 2, status=502)
+    last, masked = (played(*calls, name="all fail", error=error) for error in (Refused(502), ValueError("sorry")))
+    assert judge("no_fallback_on_caller_error", PLAIN, last) is None
+    found = judge("no_fallback_on_caller_error", PLAIN, masked)
+    assert found is not None
+    assert found.seen == "the error says nothing of it: ValueError: sorry"
+
+
 def test_who_says_not_what_is_recoverable_may_go_either_way_in_order() -> None:
     """No fallback at all is no disorder."""
     assert judge("chain_order", PLAIN, played(call(1, "gpt-5"), error=ValueError())) is None

@@ -168,21 +168,6 @@ class MaskedFailure(Correct):
     router_type = _MaskedFailure
 
 
-class _LastFailure(SupportRouter):
-    async def answer(self, request: Any) -> Answer:
-        try:
-            return await super().answer(request)
-        except ExceptionGroup as group:
-            last = group.exceptions[-1]
-        raise CallFailed("unavailable", "fallback", str(last.args[0]).partition(":")[2])
-
-
-class LastFailure(Correct):
-    """When all fail, the error names what failed last."""
-
-    router_type = _LastFailure
-
-
 class _Apologises(SupportRouter):
     async def answer(self, request: Any) -> Answer:
         before = self.total
@@ -459,7 +444,6 @@ DEFECTS: dict[str, list[type[RoutingInvariants]]] = {
         KeyFallsBack,
         BusyWords,
         MaskedFailure,
-        LastFailure,
         Apologises,
     ],
     "chain_order": [Reversed, Sorted, KeepsModel, KeepsModelOneHost, Undeclared],
