@@ -59,8 +59,11 @@ def _scenes(promises: Promises, atlas: Atlas) -> SearchStrategy[Sequence[Scene]]
 
     params = st.sampled_from(({}, {"temperature": 0.2}, {"max_tokens": 64}, {"temperature": 0.2, "max_tokens": 64}))
     chain = ways(promises, atlas, with_fallbacks=True) if promises.fallbacks else ways(promises, atlas)
-    broken = st.builds(failing, passing_faults(promises), st.integers(1, 3)) if promises.fallbacks else st.nothing()
-    scripts = st.one_of(broken, broken, st.just(Script()))
+    # Where all fail, every candidate is seen.
+    broken = (
+        st.builds(failing, passing_faults(promises), st.sampled_from((4, 4, 1))) if promises.fallbacks else st.nothing()
+    )
+    scripts = st.one_of(broken, broken, broken, st.just(Script()))
     switches: list[dict[str, Any]] = [{}]
     switches += [{"retries": 0}] if "retries" in promises.options else []
     switches += [{"deadline": promises.deadline or 60.0}] if "deadline" in promises.options else []
@@ -239,5 +242,6 @@ register(
         advice="make each candidate's request anew: {**caller's, **its own}; never change the one before into the next",
         scenes=_scenes,
         judge=_judge,
+        examples=1.5,
     )
 )
