@@ -19,10 +19,10 @@ from pytest_modelroute.wire.virtual_time import real_monotonic_ns
 PATIENCE_S = 10.0
 "Seconds of real time; virtual time passes at once, so that only code that blocks the process takes so long."
 _AGAIN_S: Final = 0.5
-"Until it rings again, for code that swallowed the first ring."
+"How often it looks: who swallowed the first ring is rung again so soon, and what was an import counts no further."
 _SOON_S: Final = 0.001
-_MOST_IMPORTS: Final = 30
-"How often an import is given so long again: the library of a router may take seconds, and a busy machine minutes."
+_MOST_IMPORTS_S: Final = 300.0
+"Of imports alone: the library of a router may take ten seconds, and a busy machine minutes."
 
 
 class Hangs(BaseException):
@@ -33,6 +33,9 @@ class Hangs(BaseException):
 def watched(what: str) -> Generator[None]:
     """
     Raise `Hangs` in this block, with the place where it hangs, once `PATIENCE_S` seconds of real time are over.
+
+    An import is waited for, and the seconds begin anew after it: it is slow where all else is not, and one that was
+    broken off would leave half a library behind.
 
     By a timer of the process on the main thread (which also wakes a lock that is waited for), elsewhere and on systems
     without one by an exception that the interpreter raises as soon as it runs again.
@@ -50,12 +53,11 @@ def watched(what: str) -> Generator[None]:
 def _by_signal(what: str, seconds: float) -> Generator[None]:
     rung = 0
     over = False
-    imports = iter(range(_MOST_IMPORTS))
+    patience = _Patience(seconds)
 
     def ring(_number: int, frame: FrameType | None) -> None:
         nonlocal rung
-        if _is_importing(frame) and next(imports, None) is not None:
-            signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN_S)
+        if not patience.is_over(frame):
             return
         rung += 1
         # What is cleared up after the first ring may take its time; code that swallowed it is rung again.
@@ -68,7 +70,7 @@ def _by_signal(what: str, seconds: float) -> Generator[None]:
         return
     start = real_monotonic_ns()
     before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN_S)
+    signal.setitimer(signal.ITIMER_REAL, patience.step, patience.step)
     try:
         try:
             yield
@@ -94,10 +96,10 @@ def _by_thread(what: str, seconds: float) -> Generator[None]:
     said = [""]
 
     def watch() -> None:
-        imports = iter(range(_MOST_IMPORTS))
-        while not over.wait(seconds):
+        patience = _Patience(seconds)
+        while not over.wait(patience.step):
             frame = frames_of(thread)
-            if _is_importing(frame) and next(imports, None) is not None:
+            if not patience.is_over(frame):
                 continue
             with lock:
                 if not over.is_set():
@@ -119,6 +121,25 @@ def _raise_in(thread: int, error: type[BaseException] | None) -> None:
     ctypes.pythonapi.PyThreadState_SetAsyncExc(
         ctypes.c_ulong(thread), None if error is None else ctypes.py_object(error)
     )
+
+
+class _Patience:
+    """How long it is still waited, looked at every now and then."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self.step = min(_AGAIN_S, seconds)
+        self._waited = 0.0
+        self._imports = 0.0
+
+    def is_over(self, frame: FrameType | None) -> bool:
+        """Whether the seconds are over, counted from the last import on; a step has passed."""
+        if _is_importing(frame) and self._imports < _MOST_IMPORTS_S:
+            self._imports += self.step
+            self._waited = 0.0
+            return False
+        self._waited += self.step
+        return self._waited >= self._seconds
 
 
 def _is_importing(frame: FrameType | None) -> bool:
