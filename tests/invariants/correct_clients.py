@@ -81,7 +81,7 @@ class TwoProviders:
         until = time.monotonic() + self.deadline
         calls: list[tuple[str, Callable[[str, float], str]]] = [
             ("gpt-5-mini", self.ask_gpt),
-            ("claude-sonnet-4-5", self.ask_claude),
+            ("claude-sonnet-4-6", self.ask_claude),
         ]
         awake = [(name, call) for name, call in calls if self.rests_until.get(name, 0.0) <= time.monotonic()]
         failures: list[Exception] = []
@@ -113,14 +113,14 @@ class TwoProviders:
 
     def ask_claude(self, prompt: str, left: float) -> str:
         reply = self.claude.messages.create(
-            model="claude-sonnet-4-5", max_tokens=500, messages=[{"role": "user", "content": prompt}], timeout=left
+            model="claude-sonnet-4-6", max_tokens=500, messages=[{"role": "user", "content": prompt}], timeout=left
         )
         return "".join(block.text for block in reply.content if block.type == "text")
 
 
 class CorrectTwoProviders(RoutingInvariants):
-    tiers = ("gpt-5-mini", "claude-sonnet-4-5")
-    fallbacks: ClassVar[dict[str, tuple[str, ...]]] = {"gpt-5-mini": ("claude-sonnet-4-5",)}
+    tiers = ("gpt-5-mini", "claude-sonnet-4-6")
+    fallbacks: ClassVar[dict[str, tuple[str, ...]]] = {"gpt-5-mini": ("claude-sonnet-4-6",)}
     recoverable = ("rate_limited", "overloaded", "unavailable", "server_error", "timeout", "connection", "not_found")
     retries = 0
     deadline = TwoProviders.deadline
@@ -148,7 +148,7 @@ class AsyncClaudeFirst:
     @staticmethod
     def tier(prompt: str) -> str:
         hard = any(word in prompt.lower() for word in ("prove", "debug", "legal", "step by step"))
-        return "claude-sonnet-4-5" if hard else "claude-haiku-4-5"
+        return "claude-sonnet-4-6" if hard else "claude-haiku-4-5"
 
     async def ask(self, prompt: str) -> str:
         async with asyncio.timeout(self.deadline):
@@ -200,7 +200,7 @@ class AsyncClaudeFirst:
 
 
 class CorrectAsyncClaudeFirst(RoutingInvariants):
-    tiers = ("claude-haiku-4-5", "claude-sonnet-4-5")
+    tiers = ("claude-haiku-4-5", "claude-sonnet-4-6")
     fallbacks: ClassVar[dict[str, tuple[str, ...]]] = dict.fromkeys(tiers, ("gpt-5-mini",))
     recoverable = ("rate_limited", "overloaded", "unavailable", "server_error", "timeout", "connection", "malformed")
     retries = 1

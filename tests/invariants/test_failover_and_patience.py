@@ -37,28 +37,6 @@ PLAIN = Promises(tiers=("gpt-5",), fallbacks=CHAIN, recoverable=frozenset({"unav
 DOWN = Fails(faults.unavailable())
 
 
-# ------------------------------------------------------------------ whole searches
-
-
-@pytest.mark.parametrize(("law", "kind"), DEFECTS)
-def test_a_law_kills_its_defects(law: str, kind: type[Any]) -> None:
-    """Each router with one defect is caught by the law that it breaks."""
-    assert check_law(kind, law, smallest=False).status == "violated"
-
-
-@pytest.mark.parametrize("law", LAWS)
-def test_no_law_fires_on_a_correct_router(law: str) -> None:
-    """The router that keeps all promises keeps these."""
-    assert check_law(Correct, law, profile="quick").status == "held"
-
-
-@pytest.mark.parametrize("kind", correct_clients.CORRECT, ids=lambda kind: kind.__name__)
-def test_no_law_fires_on_routers_in_other_styles(kind: type[Any]) -> None:
-    """Routers on client libraries, with retries, rests and deadlines of their own."""
-    laws = [law for law in LAWS if all_laws()[law].binds(promises_of(kind))]
-    assert {law: check_law(kind, law, profile="quick").status for law in laws} == dict.fromkeys(laws, "held")
-
-
 TOLD: list[tuple[str, type[Any], Sequence[str]]] = [
     (
         "fallback_on_class",
@@ -79,6 +57,30 @@ TOLD: list[tuple[str, type[Any], Sequence[str]]] = [
     ("cooldown", patience.RestsForEver, ["is asked first; it need not rest since 6", "asked in place of gpt-5"]),
     ("cooldown", patience.AllRest, ["at any time: it never failed"]),
 ]
+UNTOLD = [each for each in DEFECTS if each.values not in {(law, kind) for law, kind, _ in TOLD}]
+"Those that are looked for alone, and not made small: that takes as long again."
+
+
+# ------------------------------------------------------------------ whole searches
+
+
+@pytest.mark.parametrize(("law", "kind"), UNTOLD)
+def test_a_law_kills_its_defects(law: str, kind: type[Any]) -> None:
+    """Each router with one defect is caught by the law that it breaks."""
+    assert check_law(kind, law, smallest=False).status == "violated"
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_no_law_fires_on_a_correct_router(law: str) -> None:
+    """The router that keeps all promises keeps these."""
+    assert check_law(Correct, law, profile="quick").status == "held"
+
+
+@pytest.mark.parametrize("kind", correct_clients.CORRECT, ids=lambda kind: kind.__name__)
+def test_no_law_fires_on_routers_in_other_styles(kind: type[Any]) -> None:
+    """Routers on client libraries, with retries, rests and deadlines of their own."""
+    laws = [law for law in LAWS if all_laws()[law].binds(promises_of(kind))]
+    assert {law: check_law(kind, law, profile="quick").status for law in laws} == dict.fromkeys(laws, "held")
 
 
 @pytest.mark.parametrize(("law", "kind", "words"), TOLD, ids=[f"{law}-{kind.__name__}" for law, kind, _ in TOLD])

@@ -384,7 +384,10 @@ async def test_other():
 def test_classes_work_beside_pytest_asyncio(tests: Write, run: Run) -> None:
     """In its auto mode, in which it takes every coroutine for its own."""
     tests(ASYNC)
-    ran = run("-o", "asyncio_mode=auto", "-k", "totality or other", "--modelroute-profile=quick", using=("asyncio",))
+    scope = ("-o", "asyncio_default_fixture_loop_scope=function")
+    ran = run(
+        "-o", "asyncio_mode=auto", *scope, "-k", "totality or other", "--modelroute-profile=quick", using=("asyncio",)
+    )
     assert ran.parseoutcomes()["passed"] == 2
 
 
