@@ -145,7 +145,8 @@ def _check_first(ask: SeenAsk, promises: Promises, seen: Played, name: str) -> N
         came = f"raised {type(ask.error).__name__}: {ask.error}" if ask.error else f"returned {ask.response!r}"[:200]
         raise SubjectError(
             f"{name}.ask made no provider call, and {came}.\n"
-            "Calls are seen on httpx, httpx2 and aiohttp; any other client is given providers.url(name) as its base URL"
+            "Calls are seen on httpx, httpx2, aiohttp and http.client (requests, urllib3, boto3); any other client is "
+            "given providers.url(name) as its base URL"
         )
     if ask.error is not None:
         raise SubjectError(

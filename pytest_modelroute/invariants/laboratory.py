@@ -82,6 +82,7 @@ class Laboratory:
 
         """
         self.wire = Wire(prices=prices or PriceBook(), provider_hosts=provider_hosts)
+        self.wire.all_in_process = True
         self.clock = VirtualTime(failure=NeverEnds)
         self.guard = NetworkGuard(allow_hosts)
         self.wall = WallClock(self.clock)

@@ -26,7 +26,7 @@ def law_lines(summaries: Iterable[str]) -> list[str]:
 def _lines_of(laws: list[dict[str, Any]]) -> Iterator[str]:
     held = [law for law in laws if law["status"] == "held"]
     least = min((law["examples"] for law in held), default=0)
-    parts = [f"{_count(len(held), 'law')} held on {least} examples or more each"]
+    parts = [f"{_count(len(held), 'law')} held" + (f" on {least} examples or more each" if held else "")]
     for status, word in _WORDS.items():
         names = [law["law"] for law in laws if law["status"] == status]
         if names:

@@ -55,6 +55,8 @@ class Wire:
         unlabelled_is_ambiguous: Whether several cases are under way at once.
         speed: How much faster than recorded latencies pass where time is real; None where they are not waited for.
         prices: What calls cost.
+        all_in_process: Whether connections of http.client are answered in process where scripts stand alone too, so
+            that their time is virtual; a test has the real server for them, a law has no time for real time.
         heed: Told of each call and of the request that it came as; None where nobody asks.
         served: The port on 127.0.0.1 -> the provider's name, where scripts stand behind a real server.
         tampering: Who changes the answers, or watches them; None in every ordinary run.
@@ -83,6 +85,7 @@ class Wire:
         self.served: dict[int, str] = {}
         self.tampering: Tampering | None = None
         self.speed: float | None = None
+        self.all_in_process = False
         self.heed: Callable[[ProviderCall, Sent], None] | None = None
         self._skipped = 0.0
         self._owner = Owner()

@@ -3,7 +3,8 @@ Interception of http.client in process, and of what stands on it: urllib, urllib
 
 Everything above the socket is the client's own: pools, redirects, retries, timeouts, the parser, the errors. Where
 calls are recorded a connection gets a stand-in for its socket, and each request is decided when it is whole. With
-scripts alone nothing changes: those connections meet the network guard, and are served by the real server.
+scripts alone nothing changes: those connections meet the network guard, and are served by the real server; but where
+the laws of a router are tried they are answered in process too.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": _HTTPS_PORT}
 
 
 class SocketMemory:
-    """Answers what goes over connections of http.client where calls are recorded, from `start` to `stop`."""
+    """Answers what goes over connections of http.client where it may (see `_finder`), from `start` to `stop`."""
 
     def __init__(self, wire: Wire, routes: OwnRoutes) -> None:
         """Not listening yet."""
@@ -124,7 +125,10 @@ _connecting: ContextVar[Any] = ContextVar("modelroute_connecting", default=None)
 
 def _finder() -> SocketMemory | None:
     """Who answers: a wire may get its recordings after it has begun to listen."""
-    return _listening[-1] if _listening and _listening[-1].wire.recordings is not None else None
+    if not _listening:
+        return None
+    wire = _listening[-1].wire
+    return _listening[-1] if wire.recordings is not None or wire.all_in_process else None
 
 
 def _stand_ins(module: ModuleType) -> StandIns:

@@ -36,7 +36,7 @@ def test_what_is_not_promised_is_not_checked() -> None:
     """And the second line says so."""
     missing = {"budget": ["a", "b", "c", "d", "e"], "streams": ["f"]}
     assert law_lines([told("totality", unpromised=missing)])[1] == (
-        "  promises no budget: 5 laws; no streams: 1 law not checked (6 in all; docs/laws.md says what each needs)"
+        "  promises no budget: 5 laws not checked; no streams: 1 (6 in all, see docs/laws.md)"
     )
 
 
