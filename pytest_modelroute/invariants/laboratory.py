@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from io import StringIO
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from pytest_modelroute.invariants.wall import WallClock
 from pytest_modelroute.providers.prices import PriceBook
@@ -36,6 +36,8 @@ _VARIABLES: Final = {
     "deepseek": "DEEPSEEK_API_KEY",
     "x-ai": "XAI_API_KEY",
 }
+_BETWEEN_S: Final = 86_400.0
+"Seconds between one laboratory and the next, in which whatever routers share by mistake is over."
 
 
 class NeverEnds(BaseException):
@@ -64,6 +66,9 @@ class Laboratory:
         providers: What `make_router` is given.
 
     """
+
+    _passed: ClassVar[float] = 0.0
+    "Seconds of virtual time in the laboratories before: no router may see a clock that goes back."
 
     def __init__(
         self,
@@ -103,12 +108,17 @@ class Laboratory:
             self.wire.clock = self.clock
             self.clock.start()
             stack.callback(self.clock.stop)
+            self.clock.advance(Laboratory._passed)
+            stack.callback(self._keep_time)
             stack.callback(self.wall.stop)
             self.wire.guard = self.guard
             self.guard.start()
             stack.callback(self.guard.stop)
             stack.callback(self.server.stop)
             yield self
+
+    def _keep_time(self) -> None:
+        Laboratory._passed = self.clock.now + _BETWEEN_S
 
     def fresh_log(self) -> CallLog:
         """An empty call log, as of now."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from pytest_modelroute.errors import PriceUnknown
 from pytest_modelroute.invariants.answers import text_of
@@ -16,6 +16,9 @@ from pytest_modelroute.invariants.seen import SeenAsk, SeenCall
 from pytest_modelroute.wire.call_log import ProviderCall
 from pytest_modelroute.wire.faults import Refusal
 from pytest_modelroute.wire.recorded import Sent
+
+_DIGITS: Final = 6
+"Of moments: microseconds, since a clock that runs on from law to law has no more of them in a float."
 
 
 @dataclass(slots=True)
@@ -50,7 +53,7 @@ class Observer:
 
     def since(self, moment: float) -> float:
         """Seconds from the beginning of the scene."""
-        return round(moment - self._began, 9)
+        return round(moment - self._began, _DIGITS)
 
     def heed(self, call: ProviderCall, sent: Sent) -> None:
         """Keep the key that a call carries, which the log does not."""
@@ -84,7 +87,7 @@ class Observer:
             provider=call.provider,
             role="answer" if told is None else told.role,
             started=started,
-            ended=None if call.latency_s is None else round(started + call.latency_s, 9),
+            ended=None if call.latency_s is None else round(started + call.latency_s, _DIGITS),
             status=call.status,
             error=call.error,
             completed=call.completed,

@@ -104,7 +104,7 @@ class SeenAsk:
     @property
     def elapsed(self) -> float:
         """Seconds."""
-        return round(self.ended - self.started, 9)
+        return round(self.ended - self.started, 6)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,6 +33,8 @@ _BESIDE: Final = "another router failed before"
 _HOUR: Final = 3600.0
 _A_WHILE: Final = 2 * _HOUR
 "After which whatever was left over by routers of other examples is forgotten, cooldowns above all."
+_LATER: Final = datetime(2028, 6, 14, 12, tzinfo=UTC)
+"The same for routers that go by the wall clock, which begins anew with each scene."
 
 
 def _scenes(promises: Promises, atlas: Atlas) -> SearchStrategy[Sequence[Scene]]:
@@ -75,8 +78,8 @@ def _recovered(rest: float, way: Way, script: Script) -> Sequence[Scene]:
 
 def _beside(rest: float, way: Way, script: Script, then: str) -> Sequence[Scene]:
     last = script if then == "failing" else Script()
-    alone = Act(asks=(way.ask(),), script=last, pause=max(rest, _A_WHILE))
-    before = Act(asks=(way.ask(),), script=script, pause=max(rest, _A_WHILE))
+    alone = Act(asks=(way.ask(),), script=last, pause=max(rest, _A_WHILE), wall=_LATER + timedelta(seconds=2 * rest))
+    before = Act(asks=(way.ask(),), script=script, pause=max(rest, _A_WHILE), wall=_LATER)
     after = Act(asks=(way.ask(router=1),), script=last, pause=0.1)
     return [Scene(acts=(alone,), name=_FRESH), Scene(acts=(before, after), name=_BESIDE)]
 

@@ -49,6 +49,8 @@ _SPELLINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "max_completion_tokens": ("max_completion_tokens", "max_tokens", "max_output_tokens"),
 }
 "Names of one parameter: which of them a model takes depends on its age and on the endpoint."
+_HEADS: Final = 6
+"How many chains an example tries at most, each with a router of its own; about half of that in the mean."
 _CLOSE: Final = 1e-9
 
 
@@ -57,8 +59,7 @@ def _scenes(promises: Promises, atlas: Atlas) -> SearchStrategy[Sequence[Scene]]
 
     from pytest_modelroute.invariants.strategies import ways
 
-    params = st.sampled_from(({}, {"temperature": 0.2}, {"max_tokens": 64}, {"temperature": 0.2, "max_tokens": 64}))
-    chain = ways(promises, atlas, with_fallbacks=True) if promises.fallbacks else ways(promises, atlas)
+    params = st.sampled_from(({}, {}, {"temperature": 0.2}, {"max_tokens": 64}, {"temperature": 0.2, "max_tokens": 64}))
     # Where all fail, every candidate is seen.
     broken = (
         st.builds(failing, passing_faults(promises), st.sampled_from((4, 4, 1))) if promises.fallbacks else st.nothing()
@@ -69,14 +70,20 @@ def _scenes(promises: Promises, atlas: Atlas) -> SearchStrategy[Sequence[Scene]]
     switches += [{"deadline": promises.deadline or 60.0}] if "deadline" in promises.options else []
 
     def build(
-        way: Way, other: Way, given: Mapping[str, Any], script: Script, options: Mapping[str, Any]
+        asked: Sequence[Way], given: Mapping[str, Any], script: Script, options: Mapping[str, Any]
     ) -> Sequence[Scene]:
-        sent = replace(way, request=replace(way.request, params=given, options=options))
-        plain = replace(other, request=replace(other.request, params=given))
-        scenes = [sent.scene(script, name="failing" if script.candidates else "healthy")]
-        return [*scenes, plain.scene(name="another request")] if other.model != way.model else scenes
+        requests = [replace(way.request, params=given, options=options) for way in asked]
+        return [
+            replace(way, request=request).scene(script, name=f"towards {way.model}")
+            for way, request in zip(asked, requests, strict=True)
+        ]
 
-    return st.builds(build, chain, ways(promises, atlas), params, scripts, st.sampled_from(switches))
+    heads = st.lists(ways(promises, atlas), min_size=1, max_size=_HEADS, unique_by=_model)
+    return st.builds(build, heads, params, scripts, st.sampled_from(switches))
+
+
+def _model(way: Way) -> str:
+    return way.model
 
 
 def _judge(promises: Promises, trial: Trial) -> Violation | None:
@@ -242,6 +249,5 @@ register(
         advice="make each candidate's request anew: {**caller's, **its own}; never change the one before into the next",
         scenes=_scenes,
         judge=_judge,
-        examples=1.5,
     )
 )
