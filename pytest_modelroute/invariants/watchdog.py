@@ -111,16 +111,14 @@ def _by_thread(what: str, seconds: float) -> Generator[None]:
     try:
         yield
     finally:
-        with lock:
-            over.set()
-            _raise_in(thread, None)  # one that was not delivered would come at some later line
+        over.set()
+        with lock:  # whoever rings has rung by now, so that it is heard here and not at some later line
+            pass
 
 
-def _raise_in(thread: int, error: type[BaseException] | None) -> None:
-    """Let a thread raise an exception as soon as it runs; None takes back one that it has not raised yet."""
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(thread), None if error is None else ctypes.py_object(error)
-    )
+def _raise_in(thread: int, error: type[BaseException]) -> None:
+    """Let a thread raise an exception as soon as it runs; to take one back would let the interpreter look for ever."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error))
 
 
 class _Patience:
