@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
+from warnings import catch_warnings, simplefilter
 
 from pytest_modelroute.errors import ModelRouteError
 from pytest_modelroute.invariants.atlas import Atlas
@@ -95,7 +96,7 @@ def search(
     """
     from hypothesis import HealthCheck, Phase, Verbosity, given, reject, settings
     from hypothesis import seed as seeded
-    from hypothesis.errors import HypothesisException, Unsatisfiable
+    from hypothesis.errors import HypothesisException, HypothesisWarning, Unsatisfiable
 
     found, start = _Found(), _real_clock()
     checks: Any = list(HealthCheck)
@@ -124,7 +125,10 @@ def search(
 
     sometimes = False
     try:
-        check()
+        with catch_warnings():
+            # Of a long example, say; where warnings are errors it would pass for one that breaks the law sometimes.
+            simplefilter("ignore", HypothesisWarning)
+            check()
     except (_Broken, Unsatisfiable):
         pass
     except HypothesisException:

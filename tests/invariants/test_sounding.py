@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pytest_modelroute.invariants import Act, Ask, RoutingRequest, Scene
 from pytest_modelroute.invariants.atlas import vocabulary
 from pytest_modelroute.invariants.binding import promises_of
+from pytest_modelroute.invariants.checking import check_law
 from pytest_modelroute.invariants.laboratory import Laboratory
 from pytest_modelroute.invariants.scenes import turns
 from pytest_modelroute.invariants.sounding import sound
@@ -142,3 +143,23 @@ def test_an_act_is_played_as_often_as_it_says_with_its_prompts_numbered() -> Non
     played = list(turns(Scene(acts=(act, once))))
     assert [one.asks[0].request.prompt for one in played] == ["order 1", "order 2", "order 3", "{n}"]
     assert [one.pause for one in played] == [5, 5, 5, 0]
+
+
+def test_a_long_example_is_not_taken_for_one_that_breaks_a_law_sometimes() -> None:
+    """
+    A long example is not taken for one that breaks a law sometimes.
+
+    Hypothesis warns of it, and here, as in many suites, warnings are errors.
+    """
+
+    class Long(CorrectHeuristic):
+        golden: ClassVar[Any] = [
+            {"id": str(number), "inputs": f"{number} {''.join(map(chr, range(40, 900)))}", "expected_route": "gpt-5"}
+            for number in range(40)
+        ]
+        equivalences = ()
+        monotone = False
+
+    finding = check_law(Long, "golden_routes")
+    assert finding.violation is not None
+    assert not finding.sometimes
