@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
 from pytest_modelroute.errors import RecordingError
 from pytest_modelroute.providers.registry import provider_at, provider_behind
-from pytest_modelroute.wire.addresses import fake_key
+from pytest_modelroute.wire.addresses import KEY_HEADERS, KEY_VARIABLES, fake_key
 from pytest_modelroute.wire.recorded import Sent
 
-VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
-    "anthropic": ("ANTHROPIC_API_KEY",),
-    "aws": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
-    "azure": ("AZURE_OPENAI_API_KEY",),
-    "deepseek": ("DEEPSEEK_API_KEY",),
-    "fireworks": ("FIREWORKS_API_KEY",),
-    "google": ("GEMINI_API_KEY",),
-    "groq": ("GROQ_API_KEY",),
-    "mistral": ("MISTRAL_API_KEY",),
-    "openai": ("OPENAI_API_KEY",),
-    "openrouter": ("OPENROUTER_API_KEY",),
-    "together": ("TOGETHER_API_KEY",),
-    "x-ai": ("XAI_API_KEY",),
-}
-"Provider -> the environment variables that its own client reads; all of them are needed."
 _ALSO: Final = {"GEMINI_API_KEY": "GOOGLE_API_KEY"}
 "Another name for the same key, which the client reads too."
-_HEADERS: Final = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 _STAND_IN: Final = "not-a-real-key"
 
@@ -43,7 +27,7 @@ def key_from_environment(name: str) -> str:
         RecordingError: It is not set; names the variable.
 
     """
-    variables = VARIABLES.get(provider_behind(name) or "", ())
+    variables = KEY_VARIABLES.get(provider_behind(name) or "", ())
     if not variables:
         raise RecordingError(f"key({name!r}): the variable of its key is not known; read it in the test")
     variable = variables[0]
@@ -68,7 +52,7 @@ def key_for_host(name: str, base_url: str | None) -> str:
     host = None if base_url is None else urlsplit(base_url if "//" in base_url else f"//{base_url}").hostname or ""
     known = provider_behind(name) or ""
     # Calls of AWS are signed, and Azure has a host for each customer: only the application's own client gets there.
-    if host in _LOOPBACK or known not in VARIABLES or (host is None and known in ("aws", "azure")):
+    if host in _LOOPBACK or known not in KEY_VARIABLES or (host is None and known in ("aws", "azure")):
         return fake_key(name)
     try:
         return key_from_environment(name)
@@ -83,7 +67,7 @@ def stand_ins() -> Generator[None]:
     """Let clients be made without keys: a replay needs none, and a client without one refuses to be made."""
     missing = {
         variable: fake_key(provider)
-        for provider, variables in VARIABLES.items()
+        for provider, variables in KEY_VARIABLES.items()
         for variable in variables
         if not os.environ.get(variable) and not os.environ.get(_ALSO.get(variable, ""))
     }
@@ -110,10 +94,10 @@ def check_credentials(sent: Sent, provider: str) -> None:
     """
     if provider_at(sent.host) is None:  # a server of the user's own need not have keys
         return
-    given = [value for name, value in sent.headers if name.lower() in _HEADERS]
+    given = [value for name, value in sent.headers if name.lower() in KEY_HEADERS]
     given += [value for name, value in parse_qsl(urlsplit(sent.url).query) if name == "key"]
     if any(value and _STAND_IN not in value for value in given):
         return
-    variables = " and ".join(VARIABLES.get(provider_behind(provider) or "", ()))
+    variables = " and ".join(KEY_VARIABLES.get(provider_behind(provider) or "", ()))
     known = f": set {variables}" if variables else ""
     raise RecordingError(f"a call of {sent.host} carries no key, so that it cannot be recorded{known}")

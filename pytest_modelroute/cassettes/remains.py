@@ -20,8 +20,9 @@ from pytest_modelroute.cassettes.eventstream import opened_payloads, reframed
 from pytest_modelroute.cassettes.secret_kinds import header_names_a_secret, names_a_project, stands_for_a_secret
 from pytest_modelroute.cassettes.secrets import Finder, Finding, is_named_secret
 from pytest_modelroute.cassettes.streams import as_text, find_in_body, find_in_url, is_framed
-from pytest_modelroute.cassettes.views import Found, Path, Walk, is_json, json_tokens, settled, string_view
+from pytest_modelroute.cassettes.views import Found, Path, Walk, json_tokens, settled, string_view
 from pytest_modelroute.errors import RecordingError
+from pytest_modelroute.providers.language import is_json
 
 _SHOWN_OF_A_SECRET: Final = 12
 "By so many of its characters a secret is found in the lines of its scalar."

@@ -22,7 +22,8 @@ from pytest_modelroute.cassettes.secret_kinds import (
     names_a_secret,
 )
 from pytest_modelroute.cassettes.secret_values import Form, forms_of
-from pytest_modelroute.cassettes.views import REDACTED, Found, Token, is_json, json_tokens, string_view, url_view
+from pytest_modelroute.cassettes.views import REDACTED, Found, Token, json_tokens, string_view, url_view
+from pytest_modelroute.providers.language import is_json
 
 _DEEPEST: Final = 6
 "How deep JSON in strings of JSON is looked into; below, it is searched as plain text."

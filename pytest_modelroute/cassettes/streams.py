@@ -23,13 +23,13 @@ from pytest_modelroute.cassettes.views import (
     Step,
     Token,
     View,
-    is_json,
     json_tokens,
     plain_view,
     settled,
     string_view,
     url_view,
 )
+from pytest_modelroute.providers.language import is_json
 
 _EVENTS: Final = re.compile(r"\ufeff?\s*(?:data|event|id|retry|):")
 _NEXT_LINE: Final = re.compile(r"[}\]]\s*[\r\n]\s*[{\[]")

@@ -180,17 +180,6 @@ def json_tokens(text: str, start: int = 0, end: int | None = None) -> Iterator[T
             walk.passed(is_name=False)
 
 
-def is_json(text: str) -> bool:
-    """Whether a text is a JSON document with strings in it: an object, a list or a string."""
-    if text.lstrip(" \t\r\n")[:1] not in ("{", "[", '"'):
-        return False
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
 def settled(text: str, found: Iterable[Found]) -> list[Found]:
     """
     What has to be replaced, in order, no two of them touching.

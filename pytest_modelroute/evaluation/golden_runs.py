@@ -11,7 +11,7 @@ from typing import Protocol, TypeAlias
 from pytest_modelroute.evaluation.golden_cases import GoldenCase, Ladder
 from pytest_modelroute.evaluation.outcomes import OutcomeMatrix
 from pytest_modelroute.evaluation.routes import RouteError
-from pytest_modelroute.evaluation.statistics import Interval, wilson
+from pytest_modelroute.evaluation.statistics import Interval, sum_known, wilson
 
 
 class Prices(Protocol):
@@ -161,7 +161,7 @@ class Tally:
         errors = [each.error for each in routed]
         seconds = [each.worth.latency_s for each in routed if each.worth.latency_s is not None]
         known = [each.worth.right for each in routed if each.worth.right is not None]
-        saved = _sum(each.extra_usd for each in routed if each.error == "under")
+        saved = sum_known(each.extra_usd for each in routed if each.error == "under")
         return cls(
             name=run.name,
             n=len(routed),
@@ -170,8 +170,8 @@ class Tally:
             over=errors.count("over"),
             other=errors.count("other"),
             saved_usd=None if saved is None else -saved + 0,  # no negative nought
-            over_usd=_sum(each.extra_usd for each in routed if each.error == "over"),
-            cost_usd=_sum(each.worth.cost_usd for each in routed),
+            over_usd=sum_known(each.extra_usd for each in routed if each.error == "over"),
+            cost_usd=sum_known(each.worth.cost_usd for each in routed),
             latency_s=fmean(seconds) if seconds else None,
             answered=len(known),
             correct=sum(known),
@@ -214,15 +214,6 @@ class Tally:
         return self.correct / self.answered if self.answered else None
 
 
-def _sum(costs: Iterable[Decimal | None]) -> Decimal | None:
-    total = Decimal(0)
-    for cost in costs:
-        if cost is None:
-            return None
-        total += cost
-    return total
-
-
 def _mean(costs: Sequence[Decimal | None]) -> Decimal | None:
-    total = _sum(costs)
+    total = sum_known(costs)
     return None if total is None else total / len(costs)

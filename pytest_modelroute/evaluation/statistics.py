@@ -7,7 +7,8 @@ Stands on the ground: pure functions of numbers. Each formula names its source; 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from statistics import NormalDist, fmean, stdev
 from typing import NamedTuple, Self
 
@@ -193,3 +194,13 @@ def _beta_fraction(a: float, b: float, x: float) -> float:
         if abs(change - 1) < 1e-15:  # noqa: PLR2004 - the resolution of a float
             break
     return value
+
+
+def sum_known(values: Iterable[Decimal | None]) -> Decimal | None:
+    """The sum of some amounts; None where one of them is not known, since a sum without it would pass for all."""
+    total = Decimal(0)
+    for value in values:
+        if value is None:
+            return None
+        total += value
+    return total

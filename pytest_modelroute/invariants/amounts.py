@@ -1,4 +1,4 @@
-"""What the router under test says that it has spent, by `spend_of` and `cost_of`."""
+"""Amounts: what the router under test says that it has spent, by `spend_of` and `cost_of`, and how they are read."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ from typing import Any
 
 from pytest_modelroute.errors import SubjectError
 from pytest_modelroute.invariants.promises import Promises
+
+
+def usd(amount: Decimal) -> str:
+    """An amount to be read."""
+    shown = f"{amount:.7f}".rstrip("0").rstrip(".")
+    return f"{shown} USD"
 
 
 class Amounts:

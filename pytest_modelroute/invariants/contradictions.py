@@ -7,12 +7,11 @@ from typing import Any, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pytest_modelroute.invariants.promises import (
-    CALLERS_OWN,
-    RECOVERABLE,
     STOCK_REWRITES,
     BudgetPromise,
     Promises,
 )
+from pytest_modelroute.providers.failures import CALLERS_OWN, RECOVERABLE
 
 
 def contradictions(promises: Promises) -> Iterator[str]:

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Final
 from pytest_modelroute.invariants.wall import WallClock
 from pytest_modelroute.providers.prices import PriceBook
 from pytest_modelroute.providers.registry import PROVIDERS
-from pytest_modelroute.wire.addresses import HOST, base_path, check_name, fake_key
+from pytest_modelroute.wire.addresses import HOST, KEY_VARIABLES, base_path, check_name, fake_key
 from pytest_modelroute.wire.call_log import CallLog
 from pytest_modelroute.wire.exchanges import Wire
 from pytest_modelroute.wire.interception import Interception
@@ -26,16 +26,8 @@ from pytest_modelroute.wire.loopback import LoopbackServer
 from pytest_modelroute.wire.network_guard import NetworkGuard
 from pytest_modelroute.wire.virtual_time import VirtualTime
 
-_VARIABLES: Final = {
-    "openai": "OPENAI_API_KEY",
-    "anthropic": "ANTHROPIC_API_KEY",
-    "google": "GEMINI_API_KEY",
-    "mistral": "MISTRAL_API_KEY",
-    "groq": "GROQ_API_KEY",
-    "openrouter": "OPENROUTER_API_KEY",
-    "deepseek": "DEEPSEEK_API_KEY",
-    "x-ai": "XAI_API_KEY",
-}
+_VARIABLES: Final = {variable: name for name, variables in KEY_VARIABLES.items() for variable in variables}
+"Environment variable -> the provider whose key it holds."
 _BETWEEN_S: Final = 86_400.0
 "Seconds between one laboratory and the next, in which whatever routers share by mistake is over."
 
@@ -211,8 +203,8 @@ def _shared_ssl() -> Generator[None]:
 @contextmanager
 def _keys() -> Generator[None]:
     """Stand-ins for the keys of the environment, so that clients can be made; real ones are hidden."""
-    before = {name: os.environ.get(name) for name in _VARIABLES.values()}
-    os.environ.update({variable: fake_key(name) for name, variable in _VARIABLES.items()})
+    before = {variable: os.environ.get(variable) for variable in _VARIABLES}
+    os.environ.update({variable: fake_key(name) for variable, name in _VARIABLES.items()})
     try:
         yield
     finally:
@@ -226,7 +218,7 @@ def _keys() -> Generator[None]:
 @contextmanager
 def without_keys(used: Callable[[str], bool]) -> Generator[None]:
     """Hide the keys of the providers that are not used."""
-    hidden = {variable: os.environ.pop(variable) for name, variable in _VARIABLES.items() if not used(name)}
+    hidden = {variable: os.environ.pop(variable) for variable, name in _VARIABLES.items() if not used(name)}
     try:
         yield
     finally:

@@ -13,6 +13,7 @@ from pytest_modelroute.invariants.player import ScenePlayer
 from pytest_modelroute.invariants.requests import RoutingRequest
 from pytest_modelroute.invariants.scenes import Ask, Fails
 from pytest_modelroute.invariants.seen import SeenAsk, SeenCall
+from pytest_modelroute.wire.addresses import KEY_HEADERS
 from pytest_modelroute.wire.call_log import ProviderCall
 from pytest_modelroute.wire.faults import Refusal
 from pytest_modelroute.wire.recorded import Sent
@@ -135,7 +136,7 @@ def _asked_to_wait(behaviour: object) -> float | None:
 
 def _key_of(sent: Sent) -> str | None:
     headers = {name.lower(): value for name, value in sent.headers}
-    for name in ("authorization", "x-api-key", "api-key", "x-goog-api-key"):
+    for name in KEY_HEADERS:
         if name in headers:
             return headers[name].rpartition(" ")[2]
     return None

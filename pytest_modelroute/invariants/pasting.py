@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from inspect import signature
-from typing import Any, cast
+from typing import cast
 
 from pytest_modelroute import faults
-from pytest_modelroute.invariants.requests import RoutingRequest
+from pytest_modelroute.invariants.requests import RoutingRequest, unlike_default
 from pytest_modelroute.wire.faults import Fault
 
 
@@ -19,7 +19,7 @@ def code_of(value: object) -> str:
     if isinstance(value, Fault):
         return _fault(value)
     if is_dataclass(value) and not isinstance(value, type):
-        said = [f"{part.name}={code_of(getattr(value, part.name))}" for part in _said(value)]
+        said = [f"{name}={code_of(part)}" for name, part in unlike_default(value).items()]
         if type(value).__name__ == "Fails":
             said = [entry.removeprefix("fault=") for entry in said]
         return f"{type(value).__name__}({', '.join(said)})"
@@ -49,15 +49,6 @@ def _fault(fault: Fault) -> str:
 
 _NEEDS: Mapping[str, str] = {"another_model": "model", "slow_first_token": "first_token_s"}
 "Faults that cannot be made without an argument -> where they keep it."
-
-
-def _said(value: Any) -> Iterable[Field[Any]]:
-    for part in fields(value):
-        default = part.default if part.default is not MISSING else None
-        if part.default_factory is not MISSING:
-            default = part.default_factory()
-        if getattr(value, part.name) != default:
-            yield part
 
 
 def names_in(code: str) -> list[str]:

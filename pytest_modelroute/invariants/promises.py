@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
-from typing import Any, Final, TypeAlias, get_args
+from typing import Any, Final, TypeAlias
 
-from pytest_modelroute.providers.failures import ErrorClass
 from pytest_modelroute.providers.prices import Price
 
 Rewrite: TypeAlias = str | Callable[[str], str]
 "The name of a stock rewrite, or a function from a prompt to another that must take the same route."
-CALLERS_OWN: Final = frozenset({"authentication", "permission", "bad_request"})
-"Error classes that no fallback may hide."
 STOCK_REWRITES: Final = ("whitespace", "case", "preamble", "typos")
 OPTIONS: Final = ("no_fallbacks", "retries", "deadline", "hedge", "cascade", "model", "category", "allowed_statuses")
 "The options that laws know; others are handed to `ask` with no law of their own."
@@ -187,4 +184,3 @@ class Promises:
 
 
 NAMES: Final = frozenset(part.name for part in fields(Promises)) - {"has_spend_of", "has_cost_of"}
-RECOVERABLE: Final = frozenset(get_args(ErrorClass)) - CALLERS_OWN

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Final
 
 
@@ -62,33 +62,23 @@ class RoutingRequest:
 
     def __repr__(self) -> str:
         """As it can be pasted: only what differs from the defaults."""
-        return f"RoutingRequest({', '.join(self._said())})"
+        said = {"prompt": self.prompt, **unlike_default(self)}
+        return f"RoutingRequest({', '.join(f'{name}={_shown(value)}' for name, value in said.items())})"
 
-    def _said(self) -> Sequence[str]:
-        said: list[str] = []
-        for name in type(self).__dataclass_fields__:
-            value = getattr(self, name)
-            if name == "prompt" or value not in _DEFAULTS.get(name, ()):
-                said.append(f"{name}={_shown(value)}")
-        return said
+
+def unlike_default(value: Any) -> dict[str, Any]:
+    """The fields of a dataclass, by name, that are not what they are where they are left out."""
+    found: dict[str, Any] = {}
+    for part in fields(value):
+        default = part.default if part.default_factory is MISSING else part.default_factory()
+        if getattr(value, part.name) != default:
+            found[part.name] = getattr(value, part.name)
+    return found
 
 
 _PIXEL: Final = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgYPgPAAEDAQAIicLsAAAAAElFTkSuQmCC"
 )
-_DEFAULTS: Final[Mapping[str, tuple[Any, ...]]] = {
-    "system": (None,),
-    "history": ((),),
-    "as_parts": (False,),
-    "has_messages": (True,),
-    "params": ({},),
-    "category": (None,),
-    "critical": (False,),
-    "step": (None,),
-    "stream": (False,),
-    "options": ({},),
-    "images": (0,),
-}
 _SHORT: Final = 400
 
 

@@ -6,7 +6,7 @@ import time
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 from warnings import catch_warnings, simplefilter
 
 from pytest_modelroute.errors import ModelRouteError
@@ -17,6 +17,9 @@ from pytest_modelroute.invariants.promises import Promises
 from pytest_modelroute.invariants.scenes import Scene
 from pytest_modelroute.invariants.seen import Played
 from pytest_modelroute.invariants.stage import Stage
+
+if TYPE_CHECKING:
+    from hypothesis import settings
 
 PROFILES: Final = {"quick": 8, "ci": 40, "thorough": 400}
 "How many examples a law is tried on."
@@ -74,6 +77,23 @@ def _trial(stage: Stage, scenes: Sequence[Scene], found: _Found, *, endless: boo
     return None if not endless and any(played.endless for played in trial) else trial
 
 
+def _settings(examples: int, *, smallest: bool) -> settings:
+    """How Hypothesis searches: the same way each time, and as long as it takes."""
+    from hypothesis import HealthCheck, Phase, Verbosity, settings
+
+    checks: Any = list(HealthCheck)
+    return settings(
+        max_examples=examples,
+        database=None,
+        deadline=None,
+        derandomize=False,
+        report_multiple_bugs=False,
+        suppress_health_check=checks,
+        phases=(Phase.generate, Phase.shrink) if smallest else (Phase.generate,),
+        verbosity=Verbosity.quiet,
+    )
+
+
 def search(
     law: Law,
     stage: Stage,
@@ -94,24 +114,14 @@ def search(
         Hangs: It blocks the process.
 
     """
-    from hypothesis import HealthCheck, Phase, Verbosity, given, reject, settings
+    from hypothesis import given, reject
     from hypothesis import seed as seeded
     from hypothesis.errors import HypothesisException, HypothesisWarning, Unsatisfiable
 
     found, start = _Found(), _real_clock()
-    checks: Any = list(HealthCheck)
 
     @seeded(zlib.crc32(f"{seed} {law.id}".encode()))
-    @settings(
-        max_examples=max(2, round(PROFILES[profile] * law.examples)),
-        database=None,
-        deadline=None,
-        derandomize=False,
-        report_multiple_bugs=False,
-        suppress_health_check=checks,
-        phases=(Phase.generate, Phase.shrink) if smallest else (Phase.generate,),
-        verbosity=Verbosity.quiet,
-    )
+    @_settings(max(2, round(PROFILES[profile] * law.examples)), smallest=smallest)
     @given(law.scenes(promises, atlas))
     def check(scenes: Sequence[Scene]) -> None:
         trial = _trial(stage, scenes, found, endless=law.id == "bounded_work")

@@ -104,10 +104,7 @@ class Stage:
         random.seed(zlib.crc32(repr(scene).encode()) + seed)
         try:
             with watched(f"{self._name}: the router under test"), environment(scene):
-                if self.is_async:
-                    with asyncio.Runner() as runner:
-                        return runner.run(self._aplay(scene))
-                return self._play(scene)
+                return self._in_a_loop(scene) if self.is_async else self._play(scene)
         except _ENDLESS as error:
             raise SubjectError(
                 f"{self._name}: the router goes on for ever, and swallows what would end it (except BaseException, or "
@@ -127,7 +124,7 @@ class Stage:
         if inspect.isawaitable(router):
             _drop(router)
             self.is_async = True
-            return self._again_in_a_loop(scene)
+            return self._in_a_loop(scene)
         built = self._built(player, calls)
         self._builder.check(router)
         routers = {0: router}
@@ -147,7 +144,7 @@ class Stage:
             if notes and inspect.isawaitable(notes[0].response):
                 _drop(notes[0].response)
                 self.is_async = True
-                return self._again_in_a_loop(scene)
+                return self._in_a_loop(scene)
             endless = self._fatal(player) or endless
             acts.append(self._seen_act(player, notes, began, None if endless else self._spent(router)))
             if endless is not None:
@@ -165,7 +162,7 @@ class Stage:
         works = [(note.ask.at, partial(self._do, routers[note.ask.router], note)) for note in notes]
         Simulation(self._lab.clock).run(works)
 
-    def _again_in_a_loop(self, scene: Scene) -> Played:
+    def _in_a_loop(self, scene: Scene) -> Played:
         with asyncio.Runner() as runner:
             return runner.run(self._aplay(scene))
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
-from decimal import Decimal
 from typing import Final
 
+from pytest_modelroute.invariants.amounts import usd
 from pytest_modelroute.invariants.pasting import code_of, names_in
 from pytest_modelroute.invariants.scenes import Ask, Behaviour, Fails, Good, Script
 from pytest_modelroute.invariants.search import Finding
@@ -148,7 +148,7 @@ def _row(call: SeenCall, mark: str, why: str) -> tuple[str, ...]:
     status = "open" if call.ended is None and call.error is None else str(call.status or "")
     status = " ".join(part for part in (status, call.error or "") if part)
     usage = "" if call.usage is None else f"{call.usage.total_input}/{call.usage.total_output} tokens"
-    cost = "" if not call.cost else f"{_usd(call.cost)} USD"
+    cost = "" if not call.cost else usd(call.cost)
     role = "" if call.role == "answer" else f" ({call.role})"
     end = "" if call.ended is None else f"+{call.ended - call.started:.3f}"
     return (
@@ -217,7 +217,3 @@ def _wrapped(code: str) -> list[str]:
             lines.append(line.strip())
             line = ""
     return [*lines, line.strip()] if line.strip() else lines
-
-
-def _usd(amount: Decimal) -> str:
-    return f"{amount:.7f}".rstrip("0").rstrip(".")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 
 ErrorClass: TypeAlias = Literal[
     "rate_limited",
@@ -29,6 +29,10 @@ What went wrong, whatever the provider calls it.
 lost one, a body that is no answer. `authentication`, `permission` and `bad_request` are the caller's own fault.
 """
 
+CALLERS_OWN: Final = frozenset({"authentication", "permission", "bad_request"})
+"What is wrong with the request or its key is wrong with every candidate, and must not be hidden behind an answer."
+RECOVERABLE: Final = frozenset(get_args(ErrorClass)) - CALLERS_OWN
+"What another model may answer in place of the one that failed."
 _BY_STATUS: Final[Mapping[int, ErrorClass]] = {
     401: "authentication",
     402: "quota_exhausted",

@@ -67,6 +67,18 @@ class EventStreamReader(ABC):
         """The whole answer, or MalformedExchange where the stream was cut off."""
 
 
+def is_json(text: str, *, begins: str = '{["') -> bool:
+    """Whether a text is a JSON document that begins with one of these: an object, a list or a string, if left out."""
+    first = text.lstrip(" \t\r\n")[:1]
+    if not first or first not in begins:
+        return False
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def read_stream(language: Language, body: bytes) -> ProviderReply:
     """
     Read a stream that has ended.

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from pytest_modelroute.cassettes.drift import Chosen, Estimate, Repeated
-from pytest_modelroute.evaluation.statistics import Rate, percentile
+from pytest_modelroute.evaluation.statistics import Rate, percentile, sum_known
 from pytest_modelroute.report.cassettes import counted
 from pytest_modelroute.report.drift_limits import LimitSaid, RoutesMoved, limit_lines, route_lines
 from pytest_modelroute.report.interaction import printable
@@ -86,12 +86,12 @@ class ModelDrift:
     @property
     def recorded_usd(self) -> Decimal | None:
         """The cost of the answered calls as recorded; None where one of them has none."""
-        return _sum(each.repeated.of.call.recorded_cost() for each in self.answered)
+        return sum_known(each.repeated.of.call.recorded_cost() for each in self.answered)
 
     @property
     def live_usd(self) -> Decimal | None:
         """The cost of the same calls now; None where one of them has none."""
-        return _sum(each.repeated.cost for each in self.answered)
+        return sum_known(each.repeated.cost for each in self.answered)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,15 +289,6 @@ def _next(drift: Drift) -> list[str]:
         look = f"see a recording: modelroute cassettes show {short_path(str(of.path))} {of.number}"
         return ["", look, "take the new replies: pytest TEST --modelroute-record=all"]
     return ["", "take what is new: pytest TEST --modelroute-record=all"]
-
-
-def _sum(costs: Iterable[Decimal | None]) -> Decimal | None:
-    total = Decimal(0)
-    for cost in costs:
-        if cost is None:
-            return None
-        total += cost
-    return total
 
 
 def _usd(amount: Decimal | None) -> str:

@@ -1,5 +1,6 @@
 """A compact router: the subject of this project's own tests and examples, and a start for newcomers."""
 
+from pytest_modelroute.providers.failures import RECOVERABLE
 from pytest_modelroute.router.agents import Agent, Coordinator, CoordinatorResult, SubTask
 from pytest_modelroute.router.budget import BudgetTracker
 from pytest_modelroute.router.calls import RequestContext
@@ -8,7 +9,7 @@ from pytest_modelroute.router.client import ModelClient
 from pytest_modelroute.router.confidence import ConfidenceGate, SelfReport, read_confidence
 from pytest_modelroute.router.cooldown import Cooldown
 from pytest_modelroute.router.estimates import Estimate
-from pytest_modelroute.router.fallbacks import RECOVERABLE, FallbackChain
+from pytest_modelroute.router.fallbacks import FallbackChain
 from pytest_modelroute.router.gates import Gate, Ruling, verified_by
 from pytest_modelroute.router.heuristic import HeuristicClassifier
 from pytest_modelroute.router.metrics import RouteRecord, RoutingMetrics, TierTry

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Final, TypeVar, get_args
+from typing import TypeVar, get_args
 
 from pytest_modelroute.errors import (
     AnswerRejected,
@@ -13,14 +13,10 @@ from pytest_modelroute.errors import (
     ProviderError,
     SettingsError,
 )
-from pytest_modelroute.providers.failures import ErrorClass
+from pytest_modelroute.providers.failures import RECOVERABLE, ErrorClass
 from pytest_modelroute.router.cooldown import Cooldown
 from pytest_modelroute.router.requests import ModelResponse
 from pytest_modelroute.router.routine import Routine
-
-CALLERS_OWN: Final = frozenset({"authentication", "permission", "bad_request"})
-"What is wrong with the request or its key is wrong with every candidate, and must not be hidden behind an answer."
-RECOVERABLE: Final = frozenset(get_args(ErrorClass)) - CALLERS_OWN
 
 
 class FallbackChain:

@@ -10,6 +10,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from pytest_modelroute.errors import SettingsError
+from pytest_modelroute.providers.failures import RECOVERABLE
 from pytest_modelroute.router.budget import BudgetTracker, Reservation
 from pytest_modelroute.router.calls import Bill, RequestContext
 from pytest_modelroute.router.cascade import Climb, Gates, gates_of_steps, prepared, tiers_of
@@ -17,7 +18,7 @@ from pytest_modelroute.router.classifier import Classifier, LLMClassifier, label
 from pytest_modelroute.router.client import ModelClient
 from pytest_modelroute.router.cooldown import Cooldown
 from pytest_modelroute.router.estimates import Estimate, estimate_call
-from pytest_modelroute.router.fallbacks import RECOVERABLE, FallbackChain, check_recoverable
+from pytest_modelroute.router.fallbacks import FallbackChain, check_recoverable
 from pytest_modelroute.router.metrics import RouteRecord, RoutingMetrics
 from pytest_modelroute.router.requests import ModelRequest, ModelResponse
 from pytest_modelroute.router.routine import Classify, Routine

@@ -12,10 +12,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pytest_modelroute.errors import BudgetExceeded, FallbacksFailed, ModelRouteError, ProviderError, SettingsError
+from pytest_modelroute.providers.failures import RECOVERABLE
 from pytest_modelroute.providers.language import show
 from pytest_modelroute.router.calls import Attempt, Bill, Clocks, RequestContext
 from pytest_modelroute.router.cooldown import Cooldown
-from pytest_modelroute.router.fallbacks import RECOVERABLE, check_recoverable
+from pytest_modelroute.router.fallbacks import check_recoverable
 from pytest_modelroute.router.outcomes import error_of_deadline
 from pytest_modelroute.router.race import Entrant, run_race
 from pytest_modelroute.router.requests import ModelResponse

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from pytest_modelroute.errors import PromiseError, ScriptError
 from pytest_modelroute.invariants.binding import promises_of
 from pytest_modelroute.invariants.checking import Surroundings, atlas_of, staged
+from pytest_modelroute.invariants.laws._amounts import total
 from pytest_modelroute.invariants.requests import RoutingRequest
 from pytest_modelroute.invariants.scenes import Act, Ask, Good, Scene, Script
 from pytest_modelroute.invariants.stage import NOON
@@ -98,7 +99,7 @@ class BudgetScenario:
         now = windows_of(self.budget, moment_call((self.now - self._begin).total_seconds()), self._begin)
         calls = self._played.calls
         here = [call for call in calls if now & windows_of(self.budget, moment_call(call.started), self._begin)]
-        return sum((call.cost or Decimal(0) for call in here), Decimal(0))
+        return total(here)
 
     @property
     def now(self) -> datetime:
@@ -246,7 +247,7 @@ class BudgetScenario:
     def _in_all(self) -> Decimal:
         self._play()
         calls = () if self._played is None else self._played.calls
-        return sum((call.cost or Decimal(0) for call in calls), Decimal(0))
+        return total(calls)
 
     def plan(self, asks: Sequence[Ask], script: Script, *, spends: bool = False) -> None:
         """

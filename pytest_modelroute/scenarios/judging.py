@@ -9,8 +9,9 @@ from decimal import Decimal
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from pytest_modelroute.invariants.amounts import usd
 from pytest_modelroute.invariants.law import Violation, all_laws
-from pytest_modelroute.invariants.laws._amounts import total, usd
+from pytest_modelroute.invariants.laws._amounts import total
 from pytest_modelroute.invariants.laws.budget_windows import windows_of, wrong_window
 from pytest_modelroute.invariants.laws.budgets import wrong_critical, wrong_rung
 from pytest_modelroute.invariants.promises import BudgetPromise, Promises

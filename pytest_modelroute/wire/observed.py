@@ -12,8 +12,8 @@ from typing import Any, Final, Literal
 
 from pytest_modelroute.errors import PriceUnknown
 from pytest_modelroute.providers.exchange import Usage
+from pytest_modelroute.providers.language import is_json
 from pytest_modelroute.wire.call_log import ProviderCall
-from pytest_modelroute.wire.tampering import is_json
 
 _LABEL: Final = re.compile(r"\W*[\w-]+(?:[ /_-]+[\w-]+){0,2}\W*")
 _LONGEST_LABEL: Final = 40
@@ -192,6 +192,6 @@ def _kind(call: ProviderCall) -> tuple[str, str]:
 
 
 def _may_be_label(text: str) -> bool:
-    if len(text) <= _LONGEST_JSON and is_json(text):
+    if len(text) <= _LONGEST_JSON and is_json(text, begins="{["):
         return True
     return len(text) <= _LONGEST_LABEL and _LABEL.fullmatch(text) is not None

@@ -7,7 +7,6 @@ whoever they come from: a script, a recording, in process or behind the real ser
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
@@ -15,7 +14,7 @@ from typing import Any, Final, Literal
 from pytest_modelroute.errors import MalformedExchange
 from pytest_modelroute.providers.exchange import ProviderReply, Usage
 from pytest_modelroute.providers.failures import Failure
-from pytest_modelroute.providers.language import Language, read_wire_error
+from pytest_modelroute.providers.language import Language, is_json, read_wire_error
 from pytest_modelroute.wire.answers import Answer, Pace, answer_with_fault, answer_with_reply
 from pytest_modelroute.wire.call_log import ProviderCall
 from pytest_modelroute.wire.faults import server_error
@@ -217,18 +216,7 @@ def reach_token_limit(seen: Seen) -> Answer | None:
 def break_json(seen: Seen) -> Answer | None:
     """JSON without its last character."""
     text = seen.text.rstrip()
-    return rewritten(seen, text=text[:-1]) if is_json(text) and not _calls_tools(seen) else None
-
-
-def is_json(text: str) -> bool:
-    """Whether a text is a JSON object or array."""
-    if text.lstrip()[:1] not in ("{", "[") or not text:
-        return False
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
+    return rewritten(seen, text=text[:-1]) if is_json(text, begins="{[") and not _calls_tools(seen) else None
 
 
 def drop_tool_call(seen: Seen) -> Answer | None:

@@ -62,12 +62,6 @@ def spent_in(played: Played) -> Decimal | None:
     return None if after is None or played.spent_before is None else after - played.spent_before
 
 
-def usd(amount: Decimal) -> str:
-    """An amount to be read."""
-    shown = f"{amount:.7f}".rstrip("0").rstrip(".")
-    return f"{shown} USD"
-
-
 def price_table(promises: Promises) -> str:
     """Where a difference may come from that is none of the router's."""
     return "" if promises.prices else "; declare `prices` where yours differ from those of genai-prices"

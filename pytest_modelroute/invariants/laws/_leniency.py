@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
+from pytest_modelroute.invariants.laws._amounts import total
 from pytest_modelroute.invariants.promises import Promises
 from pytest_modelroute.invariants.scenes import Fails, Script
 from pytest_modelroute.invariants.seen import Played, SeenAsk, SeenCall
@@ -47,7 +48,7 @@ def short_of_money(promises: Promises, played: Played) -> bool:
     """Whether what was spent in a scene may have changed what a promised budget allows."""
     if promises.budget is None:
         return False
-    return sum((call.cost or Decimal(0) for call in played.calls), Decimal(0)) > NO_MONEY * promises.budget.cap
+    return total(played.calls) > NO_MONEY * promises.budget.cap
 
 
 def route_of(promises: Promises, ask: SeenAsk) -> tuple[str, ...]:

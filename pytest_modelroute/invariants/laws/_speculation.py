@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from pytest_modelroute.invariants.law import Law, Violation, register
+from pytest_modelroute.invariants.laws._amounts import total
 from pytest_modelroute.invariants.laws._leniency import failing, is_still_open, passing_faults
 from pytest_modelroute.invariants.promises import Promises
 from pytest_modelroute.invariants.scenes import Act, Behaviour, Fails, Good, Scene, Script
@@ -237,8 +238,8 @@ def _unbooked(played: Played) -> Violation | None:
     if act.spent is None or played.spent_before is None or not losers or any(call.cost is None for call in calls):
         return None
     booked = act.spent - played.spent_before
-    won = sum((call.cost or Decimal(0) for call in calls if call not in losers), Decimal(0))
-    least: Any = sum((call.cost or Decimal(0) for call in losers), Decimal(0)) * Decimal("0.01")
+    won = total(call for call in calls if call not in losers)
+    least = total(losers) * Decimal("0.01")
     if booked >= won + least:
         return None
     return Violation(

@@ -9,8 +9,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
+from pytest_modelroute.invariants.amounts import usd
 from pytest_modelroute.invariants.law import Violation
-from pytest_modelroute.invariants.laws._amounts import total, unpriced, usd
+from pytest_modelroute.invariants.laws._amounts import total, unpriced
 from pytest_modelroute.invariants.laws._ladders import budget_of, preferred_ways, rungs_of, used_up
 from pytest_modelroute.invariants.laws._windows import boundaries, key_of
 from pytest_modelroute.invariants.promises import BudgetPromise, Promises

@@ -7,8 +7,9 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
+from pytest_modelroute.invariants.amounts import usd
 from pytest_modelroute.invariants.law import Law, Violation, register
-from pytest_modelroute.invariants.laws._amounts import total, unpriced, usd
+from pytest_modelroute.invariants.laws._amounts import total, unpriced
 from pytest_modelroute.invariants.laws._ladders import (
     affords,
     budget_of,

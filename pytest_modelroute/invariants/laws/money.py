@@ -9,9 +9,10 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_modelroute import faults
+from pytest_modelroute.invariants.amounts import usd
 from pytest_modelroute.invariants.law import Law, Violation, register
 from pytest_modelroute.invariants.laws import _amounts
-from pytest_modelroute.invariants.laws._amounts import agree, usd
+from pytest_modelroute.invariants.laws._amounts import agree
 from pytest_modelroute.invariants.promises import Promises
 from pytest_modelroute.invariants.requests import RoutingRequest
 from pytest_modelroute.invariants.scenes import Act, Ask, Fails, Good, Scene, Script

@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from pytest_modelroute.invariants.law import Law, Violation, register
+from pytest_modelroute.invariants.laws._leniency import arrow
 from pytest_modelroute.invariants.promises import Promises
 from pytest_modelroute.invariants.requests import RoutingRequest
 from pytest_modelroute.invariants.scenes import Act, Ask, Scene, one
-from pytest_modelroute.invariants.seen import SeenAsk, Trial
+from pytest_modelroute.invariants.seen import Trial
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -92,14 +93,10 @@ def _determinism(promises: Promises, trial: Trial) -> Violation | None:
         same = played.asks[0]
         if first.models != same.models:
             return Violation(
-                expected=f"{_route(first)}, as when it was asked {trial[0].scene.name}",
-                seen=f"{_route(same)} when it was asked {played.scene.name}",
+                expected=f"{arrow(first.models)}, as when it was asked {trial[0].scene.name}",
+                seen=f"{arrow(same.models)} when it was asked {played.scene.name}",
             )
     return None
-
-
-def _route(ask: SeenAsk) -> str:
-    return " -> ".join(ask.models) or "no model"
 
 
 register(
