@@ -7,10 +7,10 @@ from typing import Any, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pytest_modelroute.invariants.promises import (
-    STOCK_REWRITES,
     BudgetPromise,
     Promises,
 )
+from pytest_modelroute.invariants.rewrites import STOCK
 from pytest_modelroute.providers.failures import CALLERS_OWN, RECOVERABLE
 
 
@@ -95,8 +95,8 @@ def _wrong_budget(budget: BudgetPromise) -> Iterator[str]:
 
 def _wrong_others(p: Promises) -> Iterator[str]:
     for rewrite in p.equivalences:
-        if isinstance(rewrite, str) and rewrite not in STOCK_REWRITES:
-            yield f"equivalences: {rewrite!r} is no stock rewrite ({', '.join(STOCK_REWRITES)}); a function is fine too"
+        if isinstance(rewrite, str) and rewrite not in STOCK:
+            yield f"equivalences: {rewrite!r} is no stock rewrite ({', '.join(STOCK)}); a function is fine too"
     tables: Mapping[str, Any] = {"capabilities": p.capabilities, "parameters": p.parameters, "cooldown": p.cooldown}
     for what, table in tables.items():
         for name in cast("Mapping[str, Any]", table) if isinstance(table, Mapping) else ():

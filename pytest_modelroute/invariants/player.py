@@ -296,6 +296,6 @@ def known_price(prices: Any, model: str) -> bool:
 
 def behaviours(script: Script) -> Mapping[str, Sequence[Behaviour]]:
     """The rows of a script by the names that reports have for them."""
-    ordinals = ("the first candidate", "the second candidate", "the third candidate")
+    ordinals = ("the first candidate", "the second candidate", "the third candidate", "the fourth candidate")
     named = dict(zip(ordinals, script.candidates, strict=False))
     return {**named, **script.models}

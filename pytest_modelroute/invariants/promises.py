@@ -11,14 +11,6 @@ from pytest_modelroute.providers.prices import Price
 
 Rewrite: TypeAlias = str | Callable[[str], str]
 "The name of a stock rewrite, or a function from a prompt to another that must take the same route."
-STOCK_REWRITES: Final = ("whitespace", "case", "preamble", "typos")
-OPTIONS: Final = ("no_fallbacks", "retries", "deadline", "hedge", "cascade", "model", "category", "allowed_statuses")
-"The options that laws know; others are handed to `ask` with no law of their own."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Declared:
-    """Base of the declarations."""
 
 
 @dataclass(frozen=True, slots=True)

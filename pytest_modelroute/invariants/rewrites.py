@@ -10,7 +10,6 @@ HARDER: Final = (
     " Compare at least three approaches, analyse their trade-offs in depth, and write tested code for the best one.",
 )
 "Parts that make any request clearly harder."
-PREAMBLES: Final = ("Hello! ", "Please: ", "Could you help me? ")
 
 
 def pad(text: str) -> str:

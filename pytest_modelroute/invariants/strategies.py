@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
 from pytest_modelroute import faults
 from pytest_modelroute.invariants.requests import RoutingRequest
-from pytest_modelroute.invariants.scenes import Fails
 from pytest_modelroute.invariants.texts import prompts, queries
 
 if TYPE_CHECKING:
@@ -92,17 +90,3 @@ FAULTS_BY_CLASS: dict[str, tuple[Any, ...]] = {
 "Error class -> the faults that show it, before the first byte of an answer."
 CALLERS_FAULTS: tuple[Any, ...] = (faults.bad_request(), faults.authentication(), faults.permission())
 "What is the caller's own fault."
-
-
-def recoverable_faults(promises: Promises) -> SearchStrategy[Fails]:
-    """Every fault of a class that is promised to be recoverable."""
-    classes = sorted(promises.recoverable or ())
-    found = tuple(fault for name in classes for fault in FAULTS_BY_CLASS[name])
-    return st.sampled_from(found).map(Fails) if found else st.nothing()
-
-
-def any_faults(promises: Promises) -> SearchStrategy[Fails]:
-    """Every fault there is before an answer, recoverable or not."""
-    del promises
-    found: Sequence[Any] = (*(fault for row in FAULTS_BY_CLASS.values() for fault in row), *CALLERS_FAULTS)
-    return st.sampled_from(tuple(found)).map(Fails)

@@ -8,6 +8,7 @@ from typing import Final
 
 from pytest_modelroute.invariants.amounts import usd
 from pytest_modelroute.invariants.pasting import code_of, names_in
+from pytest_modelroute.invariants.player import behaviours
 from pytest_modelroute.invariants.scenes import Ask, Behaviour, Fails, Good, Script
 from pytest_modelroute.invariants.search import Finding
 from pytest_modelroute.invariants.seen import Played, SeenAsk, SeenCall
@@ -98,9 +99,7 @@ def _shortened(prompt: str) -> str:
 def _describe_script(script: Script | None) -> Iterator[str]:
     if script is None:
         return
-    ordinals = ("the first candidate", "the second candidate", "the third candidate", "the fourth candidate")
-    rows = [*zip(ordinals, script.candidates, strict=False), *script.models.items()]
-    for who, row in rows:
+    for who, row in behaviours(script).items():
         if row:
             yield f"  {who}: {', then '.join(map(describe_behaviour, row))}"
     label = script.label
